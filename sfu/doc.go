@@ -1,0 +1,4 @@
+// Package sfu forwards media: rooms, calls, participants, tracks, RTP and RTCP.
+//
+// It knows Pion; it knows no WebSocket, HTTP, file or token.
+package sfu
