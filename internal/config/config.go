@@ -1,0 +1,222 @@
+package config
+
+import "time"
+
+// Config is the whole configuration. The zero value is not usable: start from
+// [Default], [Dev] or [Load]. Fields stand in the order of
+// config.example.yaml, which says what they mean and which values they take.
+type Config struct {
+	Data      string         `yaml:"data"` // directory of everything that is kept
+	HTTP      HTTP           `yaml:"http"`
+	Log       Log            `yaml:"log"`
+	Keys      map[string]Key `yaml:"keys"` // by key id, which is the `iss` of tokens
+	Media     Media          `yaml:"media"`
+	TURN      TURN           `yaml:"turn"`
+	Signaling Signaling      `yaml:"signaling"`
+	Calls     Calls          `yaml:"calls"`
+	Recording Recording      `yaml:"recording"`
+	Webhook   Webhook        `yaml:"webhook"`
+	Journal   Journal        `yaml:"journal"`
+	Metrics   Metrics        `yaml:"metrics"`
+	Limits    Limits         `yaml:"limits"`
+}
+
+// HTTP is where the pages, the API and the signalling are served.
+type HTTP struct {
+	Address   []string `yaml:"address"`    // host:port; an empty host is every address
+	PublicURL string   `yaml:"public_url"` // scheme://host[:port] as users see it; "": from the request
+}
+
+// Log is what is written to standard error.
+type Log struct {
+	Level  string `yaml:"level"`  // debug, info, warn or error
+	Format string `yaml:"format"` // text or json
+}
+
+// Key verifies tokens. Exactly one of Secret, PublicKeyFile and JWKSFile is set;
+// SecretFile has been read into Secret by [Load].
+type Key struct {
+	Secret        Secret `yaml:"secret"` // HS256 and the password of the API, >= 32 bytes
+	SecretFile    string `yaml:"secret_file"`
+	PublicKeyFile string `yaml:"public_key_file"` // PEM, ES256 or EdDSA
+	JWKSFile      string `yaml:"jwks_file"`       // JSON Web Key Set, ES256 or EdDSA
+}
+
+// Media is how audio and video travel.
+type Media struct {
+	UDPPort         int           `yaml:"udp_port"`
+	TCPPort         int           `yaml:"tcp_port"` // 0: only where http.address listens
+	Interfaces      NameFilter    `yaml:"interfaces"`
+	Networks        NetworkFilter `yaml:"networks"`
+	Families        []string      `yaml:"families"` // ipv4, ipv6
+	LAN             bool          `yaml:"lan"`      // advertise IPv6 unique local addresses too
+	Loopback        bool          `yaml:"loopback"` // advertise 127.0.0.1 and ::1 too
+	PublicAddresses []string      `yaml:"public_addresses"`
+	Codecs          Codecs        `yaml:"codecs"`
+	StartBitrate    int           `yaml:"start_bitrate"` // kbit/s
+	MaxBitrate      int           `yaml:"max_bitrate"`   // kbit/s
+	Timeout         time.Duration `yaml:"timeout"`
+	StallAfter      time.Duration `yaml:"stall_after"`
+}
+
+// NameFilter chooses network interfaces by patterns of [path.Match]. An empty
+// Include takes all; Exclude wins.
+type NameFilter struct {
+	Include []string `yaml:"include"`
+	Exclude []string `yaml:"exclude"`
+}
+
+// NetworkFilter chooses addresses by CIDR. An empty Include takes all; Exclude
+// wins.
+type NetworkFilter struct {
+	Include []string `yaml:"include"`
+	Exclude []string `yaml:"exclude"`
+}
+
+// Codecs are offered in this order.
+type Codecs struct {
+	Video []string `yaml:"video"` // vp8, vp9, av1, h264
+}
+
+// TURN is the embedded relay.
+type TURN struct {
+	Enabled               bool          `yaml:"enabled"`
+	UDPPort               int           `yaml:"udp_port"` // 0: no TURN over UDP
+	Realm                 string        `yaml:"realm"`
+	Secret                Secret        `yaml:"secret"` // "": a random one each start
+	SecretFile            string        `yaml:"secret_file"`
+	PreviousSecret        Secret        `yaml:"previous_secret"`
+	PreviousSecretFile    string        `yaml:"previous_secret_file"`
+	TTL                   time.Duration `yaml:"ttl"`
+	AllocationsPerSession int           `yaml:"allocations_per_session"`
+	Bandwidth             int           `yaml:"bandwidth"` // kbit/s a session and direction
+}
+
+// Signaling limits the WebSocket.
+type Signaling struct {
+	ResumeWindow      time.Duration `yaml:"resume_window"`
+	MessageBytes      int           `yaml:"message_bytes"`
+	MessagesPerSecond int           `yaml:"messages_per_second"`
+}
+
+// Calls is how calls live and end.
+type Calls struct {
+	WaitingRoom     string        `yaml:"waiting_room"` // off or patients
+	LingerClean     time.Duration `yaml:"linger_clean"`
+	LingerLost      time.Duration `yaml:"linger_lost"`
+	Unattended      time.Duration `yaml:"unattended"`
+	MaxParticipants int           `yaml:"max_participants"` // of one call
+	MaxCalls        int           `yaml:"max_calls"`
+}
+
+// Recording is how calls are kept.
+type Recording struct {
+	Enabled   bool   `yaml:"enabled"`
+	MinFree   Space  `yaml:"min_free"`
+	OnFailure string `yaml:"on_failure"` // warn or stop
+}
+
+// Webhook tells the medical information system what happens.
+type Webhook struct {
+	URL        string        `yaml:"url"` // "": no webhook
+	Secret     Secret        `yaml:"secret"`
+	SecretFile string        `yaml:"secret_file"`
+	Timeout    time.Duration `yaml:"timeout"`
+	RetryFor   time.Duration `yaml:"retry_for"`
+}
+
+// Journal is the timeline of calls.
+type Journal struct {
+	Keep time.Duration `yaml:"keep"`
+}
+
+// Metrics is where Prometheus may read.
+type Metrics struct {
+	Address string `yaml:"address"` // host:port; "": /metrics of http.address, for admins
+}
+
+// Limits protect the server as a whole.
+type Limits struct {
+	JoinsPerSecond int `yaml:"joins_per_second"`
+}
+
+// Values of the keys that take one of a few words.
+const (
+	WaitingRoomOff      = "off"
+	WaitingRoomPatients = "patients"
+
+	OnFailureWarn = "warn" // raise an alarm, go on with what can be recorded
+	OnFailureStop = "stop" // end the call
+)
+
+// The key of `serve --dev`. Everybody knows it: it is refused outside of --dev.
+const (
+	DevKeyID  = "devkey"
+	DevSecret = Secret("devsecretdevsecretdevsecretdevsecret")
+)
+
+// Default returns what holds when nothing is configured. It lacks a key for
+// tokens, so it does not pass Validate.
+func Default() Config {
+	return Config{
+		Data: "/var/lib/consilium",
+		HTTP: HTTP{Address: []string{":8080"}},
+		Log:  Log{Level: "info", Format: "text"},
+		Media: Media{
+			UDPPort:      443,
+			Interfaces:   NameFilter{Exclude: []string{"docker*", "br-*", "veth*", "virbr*"}},
+			Families:     []string{"ipv4", "ipv6"},
+			Codecs:       Codecs{Video: []string{"vp8"}},
+			StartBitrate: 600,
+			MaxBitrate:   2500,
+			Timeout:      10 * time.Second,
+			StallAfter:   3 * time.Second,
+		},
+		TURN: TURN{
+			Enabled:               true,
+			UDPPort:               3478,
+			Realm:                 "consilium",
+			TTL:                   10 * time.Minute,
+			AllocationsPerSession: 4,
+			Bandwidth:             20000,
+		},
+		Signaling: Signaling{
+			ResumeWindow:      25 * time.Second,
+			MessageBytes:      262144,
+			MessagesPerSecond: 50,
+		},
+		Calls: Calls{
+			WaitingRoom:     WaitingRoomOff,
+			LingerClean:     5 * time.Second,
+			LingerLost:      30 * time.Second,
+			Unattended:      time.Hour,
+			MaxParticipants: 16,
+			MaxCalls:        500,
+		},
+		Recording: Recording{
+			Enabled:   true,
+			MinFree:   Space{Bytes: 2 << 30},
+			OnFailure: OnFailureWarn,
+		},
+		Webhook: Webhook{Timeout: 5 * time.Second, RetryFor: time.Hour},
+		Journal: Journal{Keep: 365 * 24 * time.Hour},
+		Limits:  Limits{JoinsPerSecond: 50},
+	}
+}
+
+// Dev returns the configuration of `serve --dev`: plain HTTP on
+// 127.0.0.1:8080, which browsers take for a secure context; media on udp/8443
+// and tcp/8080, TURN on udp/3478, on loopback and the machine's own addresses;
+// a key everybody knows; data in ./data.
+func Dev() Config {
+	c := Default()
+	c.Data = "data"
+	c.HTTP.Address = []string{"127.0.0.1:8080"}
+	c.HTTP.PublicURL = "http://127.0.0.1:8080"
+	c.Keys = map[string]Key{DevKeyID: {Secret: DevSecret}}
+	c.Media.UDPPort = 8443
+	c.Media.TCPPort = 8080
+	c.Media.LAN = true
+	c.Media.Loopback = true
+	return c
+}
