@@ -139,6 +139,7 @@ const (
 	EndLeft        EndReason = "left"        // the participant left
 	EndLost        EndReason = "lost"        // the session was lost
 	EndReplaced    EndReason = "replaced"    // the same person came again
+	EndRemoved     EndReason = "removed"     // somebody who may do so removed him
 	EndCall        EndReason = "call_ended"
 	EndShutdown    EndReason = "shutdown"
 )

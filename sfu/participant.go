@@ -1,0 +1,227 @@
+package sfu
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"consilium/internal/event"
+	"consilium/internal/media"
+)
+
+// participant is a person or a device in a call, by identity. It has one
+// interactive session at most and any number of publishers. Owned by the
+// call's loop.
+type participant struct {
+	identity string
+	name     string
+	role     string
+	state    ParticipantState
+	sessions []*Session // without players
+	admitted bool       // once admitted, always admitted in this call
+}
+
+func (p *participant) info() ParticipantInfo {
+	i := ParticipantInfo{Identity: p.identity, Name: p.name, Role: p.role, State: p.state}
+	for _, x := range p.sessions {
+		i.Sessions = append(i.Sessions, x.id)
+		for _, t := range x.published {
+			i.Tracks = append(i.Tracks, t.info())
+		}
+	}
+	return i
+}
+
+// held reports whether a person of this role waits in a call that holds.
+func held(role string) bool { return role == "patient" || role == "companion" }
+
+// join makes a session of a request. It runs in the loop.
+func (c *call) join(req JoinRequest) (*Session, error) {
+	if c.ended {
+		return nil, ErrClosed
+	}
+	if req.Mode == Player {
+		x := newSession(c, &participant{identity: req.Identity, state: Joined}, req)
+		c.sessions[x.id] = x
+		x.start()
+		return x, nil
+	}
+	p := c.participants[req.Identity]
+	if p == nil {
+		if max := c.s.cfg.Calls.MaxParticipants; max > 0 && len(c.participants) >= max {
+			return nil, fmt.Errorf("%w: the call has %d participants", ErrBusy, max)
+		}
+		p = &participant{identity: req.Identity, state: Joined}
+		c.participants[req.Identity] = p
+	}
+	p.name, p.role = req.Name, req.Role
+	x := newSession(c, p, req)
+	c.sessions[x.id] = x
+	old := c.replaced(p, x)
+	p.sessions = append(p.sessions, x)
+	c.attended = true
+	c.settle(time.Time{})
+	x.start()
+	c.arrive(p, x, old)
+	if old != nil {
+		old.successor = x
+		code := event.SessionReplaced
+		if req.Rejoin == old.id {
+			code = ""
+		}
+		old.close(media.EndReplaced, code, "")
+	}
+	return x, nil
+}
+
+// replaced returns the session that x takes the place of, if any.
+func (c *call) replaced(p *participant, x *Session) *Session {
+	if x.mode != Interactive {
+		return nil
+	}
+	for _, other := range p.sessions {
+		if other.mode == Interactive {
+			return other
+		}
+	}
+	return nil
+}
+
+// arrive tells the world about a new session of p.
+func (c *call) arrive(p *participant, x *Session, old *Session) {
+	first := old == nil && len(p.sessions) == 1
+	if first && c.spec.Hold && held(p.role) && !p.admitted {
+		p.state = Waiting
+	} else if p.state != Waiting {
+		p.state = Joined
+	}
+	switch {
+	case p.state == Waiting && first:
+		c.emit(event.Event{Type: event.ParticipantWaiting, Participant: p.identity, Session: x.id,
+			Data: map[string]any{"role": p.role, "name": p.name}})
+		c.tellParticipant(p)
+	case p.state == Waiting:
+	default:
+		if first {
+			c.joined(p, x)
+		}
+		c.enter(p, x)
+	}
+}
+
+func (c *call) joined(p *participant, x *Session) {
+	data := map[string]any{"role": p.role, "name": p.name}
+	if x.mode == Publisher {
+		data["via"] = "whip"
+	}
+	c.emit(event.Event{Type: event.ParticipantJoined, Participant: p.identity, Session: x.id, Data: data})
+}
+
+// enter shows the call to a session that is in it, and the session to the call.
+func (c *call) enter(p *participant, x *Session) {
+	x.notify(NoticeState{Call: c.infoFor(x)})
+	if c.s.cfg.Recorder != nil {
+		x.notify(NoticeRecording{On: c.recording != nil})
+	}
+	c.tellParticipant(p)
+	c.seatAll()
+}
+
+// admit lets a waiting participant in.
+func (c *call) admit(identity, by string) error {
+	p := c.participants[identity]
+	if p == nil {
+		return fmt.Errorf("%w: %q is not in the call", ErrNotFound, identity)
+	}
+	if p.state != Waiting {
+		return fmt.Errorf("%w: %q is not waiting", ErrConflict, identity)
+	}
+	p.state, p.admitted = Joined, true
+	c.emit(event.Event{Type: event.ParticipantAdmitted, Participant: identity, Data: map[string]any{"by": by}})
+	for i, x := range p.sessions {
+		if i == 0 {
+			c.joined(p, x)
+		}
+		c.enter(p, x)
+	}
+	return nil
+}
+
+// remove ends every session of a participant.
+func (c *call) remove(identity, by string) error {
+	p := c.participants[identity]
+	if p == nil {
+		return fmt.Errorf("%w: %q is not in the call", ErrNotFound, identity)
+	}
+	for _, x := range slices.Clone(p.sessions) {
+		x.close(media.EndRemoved, "", by)
+	}
+	return nil
+}
+
+// mute stops the forwarding of a source and asks the publisher to mute it.
+func (c *call) mute(identity string, source media.Source, by string) error {
+	p := c.participants[identity]
+	if p == nil {
+		return fmt.Errorf("%w: %q is not in the call", ErrNotFound, identity)
+	}
+	if !source.Valid() {
+		return fmt.Errorf("%w: unknown source %q: say mic, cam or screen", ErrBadOffer, source)
+	}
+	found := false
+	for _, x := range p.sessions {
+		for _, t := range x.published {
+			if t.about.Source == source {
+				found = true
+				t.setMuted(true)
+				x.notify(NoticeMute{Source: source, By: by})
+			}
+		}
+	}
+	if !found {
+		return fmt.Errorf("%w: %q publishes no %s", ErrNotFound, identity, source)
+	}
+	c.tellParticipant(p)
+	return nil
+}
+
+// leave takes a closed session out of the call.
+func (c *call) leave(x *Session, why media.EndReason, by string) {
+	delete(c.sessions, x.id)
+	if x.mode == Player {
+		return
+	}
+	p := x.p
+	p.sessions = slices.DeleteFunc(p.sessions, func(o *Session) bool { return o == x })
+	if len(p.sessions) > 0 {
+		if why != media.EndReplaced {
+			c.tellParticipant(p)
+		}
+		c.seatAll()
+		return
+	}
+	delete(c.participants, p.identity)
+	waited := p.state == Waiting
+	p.state = Left
+	data := map[string]any{"reason": string(why)}
+	if by != "" {
+		data["by"] = by
+	}
+	if waited {
+		data["waited"] = true
+	}
+	c.emit(event.Event{Type: event.ParticipantLeft, Participant: p.identity, Session: x.id, Data: data})
+	if c.ended {
+		return
+	}
+	c.tell(NoticeParticipantLeft{Identity: p.identity, Reason: why}, nil)
+	c.seatAll()
+	lostAt := time.Time{}
+	if why == media.EndLost {
+		lostAt = x.lostAt
+		if lostAt.IsZero() {
+			lostAt = time.Now()
+		}
+	}
+	c.settle(lostAt)
+}

@@ -1,0 +1,162 @@
+package sfu
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pion/dtls/v3"
+	"github.com/pion/ice/v4"
+	"github.com/pion/interceptor"
+	"github.com/pion/rtcp"
+	"github.com/pion/webrtc/v4"
+
+	"consilium/internal/pionlog"
+)
+
+// Timers of an ICE agent: disconnected when nothing came for 5 s, failed 15 s
+// later, a keepalive every 2 s. Verdicts for people come from our own clocks.
+const (
+	iceDisconnected = 5 * time.Second
+	iceFailed       = 15 * time.Second
+	iceKeepalive    = 2 * time.Second
+)
+
+// peer is the PeerConnection of a session with its media transport.
+type peer struct {
+	pc        *webrtc.PeerConnection
+	transport *transport
+	stop      context.CancelFunc
+	wg        sync.WaitGroup
+	isRelay   func(netip.Addr) bool
+
+	// lines are the negotiated m-lines on which the client sends and slots
+	// those on which it receives, by mid. Written by Offer inside the call's
+	// loop, read there.
+	lines map[string]upLine
+	slots map[string]*seatLine
+}
+
+func newCertificateKey() (*ecdsa.PrivateKey, error) {
+	return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+}
+
+// newPeer makes the PeerConnection of a session. There is one webrtc.API a
+// PeerConnection, so that its BufferFactory is this session's.
+func newPeer(x *Session) (*peer, error) {
+	s := x.c.s
+	p := &peer{lines: map[string]upLine{}, slots: map[string]*seatLine{}, isRelay: s.cfg.Network.IsRelay}
+	p.transport = newTransport(transportConfig{
+		Log: s.log.With("call", x.c.id, "session", x.id), Pool: s.pool, Drops: s.drops,
+		WriteRTCP: func(pkts []rtcp.Packet) error { return p.pc.WriteRTCP(pkts) },
+	})
+	m, err := newMediaEngine(s.cfg.Media.Video)
+	if err != nil {
+		return nil, err
+	}
+	se, err := s.settings(p.transport)
+	if err != nil {
+		return nil, err
+	}
+	// The interceptor registry is empty: NACK, RTX, reports and TWCC are done
+	// by transport, which sees every packet once (docs/adr/0002).
+	api := webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithSettingEngine(se),
+		webrtc.WithInterceptorRegistry(&interceptor.Registry{}))
+	p.pc, err = api.NewPeerConnection(webrtc.Configuration{Certificates: []webrtc.Certificate{s.cert}})
+	if err != nil {
+		return nil, fmt.Errorf("make PeerConnection: %w", err)
+	}
+	p.watch(x)
+	ctx, cancel := context.WithCancel(context.Background())
+	p.stop = cancel
+	p.wg.Go(func() { _ = p.transport.run(ctx) })
+	return p, nil
+}
+
+// watch passes the states of the PeerConnection to the call's loop.
+func (p *peer) watch(x *Session) {
+	live := func(f func()) {
+		x.c.loop.post(func() {
+			if !x.closed {
+				f()
+			}
+		})
+	}
+	p.pc.OnICEConnectionStateChange(func(s webrtc.ICEConnectionState) { live(func() { x.iceChanged(s) }) })
+	p.dtls().OnStateChange(func(s webrtc.DTLSTransportState) { live(func() { x.dtlsChanged(s) }) })
+}
+
+func (p *peer) dtls() *webrtc.DTLSTransport { return p.pc.SCTP().Transport() }
+
+func (p *peer) selectedPair() *webrtc.ICECandidatePair {
+	pair, err := p.dtls().ICETransport().GetSelectedCandidatePair()
+	if err != nil {
+		return nil
+	}
+	return pair
+}
+
+func (p *peer) relayed(c *webrtc.ICECandidate) bool {
+	a, err := netip.ParseAddr(c.Address)
+	return err == nil && p.isRelay(a.Unmap())
+}
+
+// line returns a sending m-line.
+func (p *peer) line(mid string) (upLine, bool) {
+	l, ok := p.lines[mid]
+	return l, ok
+}
+
+// close ends the connection and waits for its goroutines.
+func (p *peer) close() {
+	_ = p.pc.Close()
+	p.stop()
+	p.wg.Wait()
+}
+
+// settings is what every PeerConnection has in common, but for the buffers.
+func (s *Server) settings(t *transport) (webrtc.SettingEngine, error) {
+	n := s.cfg.Network
+	var se webrtc.SettingEngine
+	se.LoggerFactory = pionlog.New(s.log)
+	se.BufferFactory = t.bufferFactory
+	se.DisableMediaEngineCopy(true) // the engine is made for this PeerConnection
+	se.SetSRTPProtectionProfiles(dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AEAD_AES_256_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80)
+	// As DTLS server we choose, and choose GCM; as client browsers choose CM,
+	// six times as dear.
+	if err := se.SetAnsweringDTLSRole(webrtc.DTLSRoleServer); err != nil {
+		return se, fmt.Errorf("set DTLS role: %w", err)
+	}
+	// The cookie of HelloVerifyRequest protects against spoofed addresses;
+	// here the address has passed an authenticated ICE check already.
+	se.SetDTLSInsecureSkipHelloVerify(true)
+	se.SetICETimeouts(iceDisconnected, iceFailed, iceKeepalive)
+	se.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
+	se.DisableActiveTCP(true) // never dial an address from SDP
+	se.SetLite(n.Lite)
+	se.SetReceiveMTU(1600)
+	types := []webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6}
+	if n.UDP != nil {
+		se.SetICEUDPMux(n.UDP)
+	}
+	if n.TCP != nil {
+		se.SetICETCPMux(n.TCP)
+		types = append(types, webrtc.NetworkTypeTCP4, webrtc.NetworkTypeTCP6)
+	}
+	se.SetNetworkTypes(types)
+	if n.Addresses != nil {
+		se.SetIPFilter(func(ip net.IP) bool {
+			a, ok := netip.AddrFromSlice(ip)
+			return ok && slices.Contains(n.Addresses, a.Unmap())
+		})
+		se.SetIncludeLoopbackCandidate(slices.ContainsFunc(n.Addresses, netip.Addr.IsLoopback))
+	}
+	return se, nil
+}
