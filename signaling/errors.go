@@ -1,0 +1,101 @@
+package signaling
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"consilium/internal/event"
+	"consilium/internal/problem"
+	"consilium/sfu"
+)
+
+// Codes of "error" messages that neither package event nor package problem has.
+const (
+	codeUnknownType     = "unknown_type"     // the server knows no such message
+	codeUnexpected      = "unexpected"       // a message that has no place here
+	codeSequence        = "sequence"         // Seq is missing, or one was left out
+	codeReplyGone       = "reply_gone"       // repeated too late: the stored reply is gone
+	codeOfferInFlight   = "offer_in_flight"  // the last offer is not answered yet
+	codeConsentRequired = "consent_required" // calls are recorded: hello needs consent
+	codeSessionUnknown  = "session_unknown"  // nothing to resume: say hello with rejoin
+	codeTooBig          = problem.TooLarge
+	codeBadMessage      = problem.BadJSON
+	codeRateLimited     = problem.RateLimited
+)
+
+// failure is a refusal, as HTTP and the socket both need it.
+type failure struct {
+	status int // HTTP
+	code   string
+	text   string // for an administrator
+	retry  time.Duration
+}
+
+// tokenFailure says what is wrong with a token.
+func tokenFailure(err error) failure {
+	code := event.TokenBad
+	var coded interface{ FailureCode() event.Code }
+	if errors.As(err, &coded) {
+		switch c := coded.FailureCode(); c {
+		case event.TokenExpired, event.TokenEarly:
+			code = c
+		}
+	}
+	return failure{status: http.StatusUnauthorized, code: string(code), text: err.Error()}
+}
+
+// sfuFailures gives each error of the SFU its status and code.
+var sfuFailures = []struct {
+	err    error
+	status int
+	code   string
+}{
+	{sfu.ErrNotSDP, http.StatusBadRequest, problem.NotSDP},
+	{sfu.ErrBadOffer, http.StatusUnprocessableEntity, problem.Unusable},
+	{sfu.ErrNoGrant, http.StatusForbidden, problem.Forbidden},
+	{sfu.ErrNotFound, http.StatusNotFound, problem.NotFound},
+	{sfu.ErrClosed, http.StatusNotFound, problem.NotFound},
+	{sfu.ErrWaiting, http.StatusConflict, problem.Conflict},
+	{sfu.ErrConflict, http.StatusConflict, problem.Conflict},
+	{sfu.ErrBusy, http.StatusServiceUnavailable, string(event.ServerBusy)},
+	{sfu.ErrDraining, http.StatusServiceUnavailable, string(event.ServerRestart)},
+	{sfu.ErrRecording, http.StatusServiceUnavailable, string(event.RecorderFailed)},
+	{context.DeadlineExceeded, http.StatusServiceUnavailable, string(event.ServerBusy)},
+}
+
+// sfuFailure says what an error of the SFU means to the client. Errors that
+// are none of the known ones stay in the server's log: known is false.
+func sfuFailure(err error, retry time.Duration) (f failure, known bool) {
+	for _, k := range sfuFailures {
+		if !errors.Is(err, k.err) {
+			continue
+		}
+		f = failure{status: k.status, code: k.code, text: err.Error()}
+		if f.status == http.StatusServiceUnavailable {
+			f.retry = retry
+		}
+		return f, true
+	}
+	return failure{status: http.StatusInternalServerError, code: problem.Internal, text: "internal error"}, false
+}
+
+// write sends the failure as a problem document.
+func (f failure) write(w http.ResponseWriter) {
+	problem.Write(w, f.status, f.code, f.text, problem.RetryAfter(f.retry))
+}
+
+// body is the failure as an "error" message.
+func (f failure) body(fatal bool) ErrorBody {
+	return ErrorBody{Code: f.code, Message: f.text, Fatal: fatal, Retry: f.retry.Seconds()}
+}
+
+// handshakeFailure says why a WebSocket handshake was refused.
+func handshakeFailure(status int, reason error) failure {
+	code := problem.BadRequest
+	if status == http.StatusForbidden { // another origin
+		code = problem.Forbidden
+	}
+	return failure{status: status, code: code, text: reason.Error()}
+}

@@ -1,0 +1,128 @@
+package signaling
+
+import (
+	"errors"
+	"time"
+
+	"consilium/sfu"
+)
+
+// welcome answers hello on the first socket.
+func (s *session) welcome() {
+	cfg := &s.server.cfg
+	call := s.media.Call()
+	state := sfu.Joined
+	if s.waiting {
+		state = sfu.Waiting
+	}
+	grants := s.who.Grants
+	if grants == nil {
+		grants = []string{}
+	}
+	s.sendUnnumbered("welcome", 0, Welcome{
+		Session:    s.id,
+		Secret:     s.secret,
+		Call:       call.ID,
+		Room:       s.who.Person.Room,
+		Identity:   s.who.Person.Identity,
+		Name:       s.who.Person.Name,
+		Role:       s.who.Person.Role,
+		Grants:     grants,
+		State:      string(state),
+		Recording:  cfg.Recording,
+		ICEServers: s.iceServers(),
+		Limits: Limits{
+			MessageBytes:   cfg.Limits.MessageBytes,
+			MediaTimeout:   cfg.Timing.MediaTimeout.Seconds(),
+			ResumeWindow:   cfg.Timing.ResumeWindow.Seconds(),
+			RelayRestart:   cfg.Timing.RelayRestart.Seconds(),
+			ReportInterval: cfg.Timing.ReportInterval.Seconds(),
+		},
+		Time: toMillis(time.Now()),
+	})
+}
+
+func (s *session) iceServers() []ICEServer {
+	servers := s.server.cfg.ICEServers(s.id, s.who.Person.Identity)
+	if servers == nil {
+		return []ICEServer{}
+	}
+	return servers
+}
+
+// takeSocket goes on on a new socket: what the client has not got is sent
+// again or, if that is gone, the whole picture.
+func (s *session) takeSocket(a attachment) {
+	if s.conn != nil {
+		s.conn.close(closeTakenOver, "the session goes on on another socket")
+	} else {
+		s.lost.Stop()
+		s.media.SocketBack()
+	}
+	s.conn = a.conn
+	s.server.metrics.resumes.Add(1)
+	missed, complete := s.replay.after(a.ack)
+	s.sendUnnumbered("resumed", 0, Resumed{
+		Ack: s.order.last, Snapshot: !complete, ICEServers: s.iceServers(),
+	})
+	if !complete {
+		s.snapshot()
+		return
+	}
+	s.replay.ack(a.ack)
+	for _, f := range missed {
+		s.write(f.data)
+	}
+}
+
+// snapshot forgets what the client may have missed and sends the whole picture.
+// Who still waits to be admitted has nothing to see.
+func (s *session) snapshot() {
+	s.server.metrics.snapshots.Add(1)
+	s.replay.clear()
+	if s.waiting {
+		return
+	}
+	s.send("state", "", s.stateBody(s.media.Call()))
+	if s.seats != nil {
+		s.send("seats", "", *s.seats)
+	}
+}
+
+// socketFailed handles the end of the socket, or what must end it.
+func (s *session) socketFailed(err error) {
+	switch {
+	case errors.Is(err, errTooBig):
+		s.send("error", "", failure{code: codeTooBig, text: err.Error()}.body(false))
+		s.closeSocket(closeTooBig, codeTooBig)
+	case errors.Is(err, errBinary):
+		s.send("error", "", failure{code: codeBadMessage, text: err.Error()}.body(false))
+		s.closeSocket(closeUnsupported, codeBadMessage)
+	case errors.Is(err, errFlood):
+		s.server.metrics.floods.Add(1)
+		s.log.Warn("client sends too many messages: socket closed")
+		s.send("error", "", failure{code: codeRateLimited, text: err.Error(), retry: time.Second}.body(false))
+		s.closeSocket(closePolicy, codeRateLimited)
+	default:
+		s.log.Debug("socket lost", "err", err)
+		s.dropSocket()
+	}
+}
+
+// closeSocket closes the socket politely; the session waits for another.
+func (s *session) closeSocket(code int, reason string) {
+	if s.conn != nil { // send may have cut it
+		s.conn.close(code, reason)
+	}
+	s.dropSocket()
+}
+
+// dropSocket starts the wait for another socket.
+func (s *session) dropSocket() {
+	if s.conn == nil {
+		return
+	}
+	s.conn = nil
+	s.lost.Reset(s.server.cfg.Timing.ResumeWindow)
+	s.media.SocketLost()
+}
