@@ -1,0 +1,95 @@
+package portmux
+
+import (
+	"crypto/tls"
+	"net"
+	"time"
+)
+
+// route finds out what conn carries and hands it over, or closes it. It takes
+// no longer than the deadline.
+func (m *Mux) route(conn net.Conn) {
+	until := time.Now().Add(m.cfg.Deadline)
+	if err := conn.SetDeadline(until); err != nil {
+		_ = conn.Close()
+		return
+	}
+	local := addrOf(conn.LocalAddr())
+	outer, kind, err := peek(conn)
+	if err != nil {
+		m.drop(conn, dropSilent)
+		return
+	}
+	m.stats.kinds[kind].Add(1)
+	switch kind {
+	case TLS:
+		m.routeTLS(outer, until)
+	case HTTP:
+		if !m.cfg.HTTPAllowed(local) {
+			m.drop(conn, dropHTTP)
+			return
+		}
+		m.hand(m.http, outer, conn, until)
+	case TURN, ICE:
+		prepareMedia(conn)
+		m.hand(m.mediaListener(kind), &timedConn{Conn: outer, limit: m.cfg.WriteLimit}, conn, until)
+	default:
+		m.drop(conn, dropUnknown)
+	}
+}
+
+// routeTLS completes the handshake and routes what is inside. There is no TLS
+// within TLS, and no ICE-TCP: browsers have none.
+func (m *Mux) routeTLS(outer *peeked, until time.Time) {
+	conn := outer.Conn
+	if m.cfg.TLS == nil {
+		m.drop(conn, dropTLS)
+		return
+	}
+	inside := tls.Server(outer, m.cfg.TLS)
+	if err := inside.Handshake(); err != nil { // bounded by the deadline of conn
+		m.log.Debug("TLS handshake failed", "remote", conn.RemoteAddr(), "err", err)
+		m.drop(conn, dropHandshake)
+		return
+	}
+	c, kind, err := peek(inside)
+	if err != nil {
+		m.drop(conn, dropSilent)
+		return
+	}
+	m.stats.inTLS[kind].Add(1)
+	switch kind {
+	case HTTP:
+		m.hand(m.http, c, conn, until)
+	case TURN:
+		prepareMedia(conn)
+		m.hand(m.turn, &timedConn{Conn: c, limit: m.cfg.WriteLimit}, conn, until)
+	default:
+		m.drop(conn, dropUnknown)
+	}
+}
+
+func (m *Mux) mediaListener(kind Kind) *listener {
+	if kind == TURN {
+		return m.turn
+	}
+	return m.ice
+}
+
+// hand gives c, which reads and writes through conn, to whoever accepts on l.
+// From then on it is no longer the Mux's to close.
+func (m *Mux) hand(l *listener, c, conn net.Conn, until time.Time) {
+	m.forget(conn)
+	if err := conn.SetDeadline(time.Time{}); err != nil {
+		_ = conn.Close()
+		return
+	}
+	if !l.offer(c, until) {
+		m.drop(conn, dropBusy)
+	}
+}
+
+func (m *Mux) drop(conn net.Conn, why drop) {
+	m.stats.dropped[why].Add(1)
+	_ = conn.Close()
+}
