@@ -1,0 +1,118 @@
+package api
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"consilium/internal/auth"
+	"consilium/internal/event"
+	"consilium/internal/problem"
+	"consilium/sfu"
+)
+
+// maxDiagEntries of one request.
+const maxDiagEntries = 200
+
+// diagnostics is the body of POST /v1/diag: the client's own log when the
+// socket is what failed. An entry has the shape it has over the socket.
+type diagnostics struct {
+	Session string      `json:"session"` // if there ever was one
+	Entries []diagEntry `json:"entries"`
+}
+
+type diagEntry struct {
+	Time  float64        `json:"time"` // client's clock, ms since 1970
+	Stage event.Stage    `json:"stage"`
+	Text  string         `json:"text"`
+	Code  event.Code     `json:"code"`
+	Data  map[string]any `json:"data"`
+}
+
+// takeDiagnostics puts a client's log in the journal. The token may have
+// expired: who fails for long should still be heard. If an entry has a code
+// and the participant is in no call, then nobody else will say that he failed,
+// and participant.failed is emitted with the first cause.
+func (a *API) takeDiagnostics(w http.ResponseWriter, r *request) error {
+	claims, err := a.config.Auth.VerifyRejoin(auth.BearerToken(r.Request))
+	if err != nil {
+		return err
+	}
+	var log diagnostics
+	if err := decode(r.body, &log); err != nil {
+		return err
+	}
+	if err := log.check(); err != nil {
+		return err
+	}
+	if !a.diag.AllowN(time.Now(), len(log.Entries)) {
+		return problem.New(http.StatusTooManyRequests, problem.RateLimited, "too many client logs at once")
+	}
+	about := event.Event{Room: claims.Room, Participant: claims.Subject, Session: log.Session}
+	present := false
+	for _, call := range a.config.Calls.Calls() {
+		if call.Room == claims.Room {
+			about.Call, about.ExternalID, about.Metadata = call.ID, call.ExternalID, call.Metadata
+			present = slices.ContainsFunc(call.Participants, func(p sfu.ParticipantInfo) bool {
+				return p.Identity == claims.Subject && p.State != sfu.Left
+			})
+		}
+	}
+	for _, e := range log.Entries {
+		a.config.Journal.Emit(e.note(about))
+	}
+	first := slices.IndexFunc(log.Entries, func(e diagEntry) bool { return e.Code != "" })
+	if first >= 0 && !present {
+		a.config.Journal.Emit(log.Entries[first].failure(about))
+	}
+	return noContent(w)
+}
+
+func (d diagnostics) check() error {
+	switch {
+	case len(d.Entries) == 0 || len(d.Entries) > maxDiagEntries:
+		return unusable(fmt.Sprintf("entries: 1 to %d", maxDiagEntries))
+	case d.Session != "" && !auth.Ident(d.Session):
+		return unusable("session: not the id of a session")
+	}
+	for i, e := range d.Entries {
+		switch {
+		case e.Code != "" && !slices.Contains(event.Codes(), e.Code):
+			return unusable(fmt.Sprintf("entries[%d]: code: not a known failure code", i))
+		case e.Stage != "" && !slices.Contains(stages(), e.Stage):
+			return unusable(fmt.Sprintf("entries[%d]: stage: not a known stage", i))
+		}
+	}
+	return nil
+}
+
+func stages() []event.Stage {
+	return []event.Stage{
+		event.StagePage, event.StageSocket, event.StageDevices, event.StageNegotiate, event.StageICE,
+		event.StageDTLS, event.StageFirstRTP, event.StageFirstFrame, event.StageFlowing,
+	}
+}
+
+// note is the entry in the timeline, with the same keys as one that came over
+// the socket.
+func (e diagEntry) note(about event.Event) event.Event {
+	about.Type = event.NoteClient
+	about.Failure = event.Failure{Code: e.Code, Stage: e.Stage}
+	about.Data = map[string]any{}
+	maps.Copy(about.Data, e.Data)
+	about.Data["text"], about.Data["via"] = e.Text, "https"
+	about.Data["client_time"] = formatTime(time.UnixMilli(int64(e.Time)))
+	return about
+}
+
+func (e diagEntry) failure(about event.Event) event.Event {
+	about.Type = event.ParticipantFailed
+	about.Failure = event.Failure{
+		Code: e.Code, Stage: e.Stage,
+		Evidence: map[string]any{"client_log": e.Text},
+	}
+	about.Data = map[string]any{"via": "https"}
+	return about
+}

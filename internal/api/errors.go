@@ -1,0 +1,92 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net/http"
+
+	"consilium/internal/auth"
+	"consilium/internal/event"
+	"consilium/internal/journal"
+	"consilium/internal/problem"
+	"consilium/sfu"
+)
+
+// known gives errors of other packages their status and code.
+func known() []struct {
+	err    error
+	status int
+	code   string
+} {
+	return []struct {
+		err    error
+		status int
+		code   string
+	}{
+		{sfu.ErrNotSDP, http.StatusBadRequest, problem.NotSDP},
+		{sfu.ErrBadOffer, http.StatusUnprocessableEntity, problem.Unusable},
+		{sfu.ErrNoGrant, http.StatusForbidden, problem.Forbidden},
+		{sfu.ErrNotFound, http.StatusNotFound, problem.NotFound},
+		{sfu.ErrClosed, http.StatusNotFound, problem.NotFound},
+		{sfu.ErrWaiting, http.StatusConflict, problem.Conflict},
+		{sfu.ErrConflict, http.StatusConflict, problem.Conflict},
+		{sfu.ErrBusy, http.StatusServiceUnavailable, string(event.ServerBusy)},
+		{sfu.ErrDraining, http.StatusServiceUnavailable, string(event.ServerRestart)},
+		{sfu.ErrRecording, http.StatusServiceUnavailable, string(event.RecorderFailed)},
+		{journal.ErrNotFound, http.StatusNotFound, problem.NotFound},
+		{fs.ErrNotExist, http.StatusNotFound, problem.NotFound},
+		{context.DeadlineExceeded, http.StatusServiceUnavailable, string(event.ServerBusy)},
+	}
+}
+
+// Of returns the problem that an error is to the client: the one place that
+// decides on statuses. What nobody foresaw is 500 and keeps its words to
+// itself.
+func Of(err error) *problem.Problem {
+	if p, ok := errors.AsType[*problem.Problem](err); ok {
+		return p
+	}
+	if refused, ok := errors.AsType[*auth.Error](err); ok {
+		return ofRefusal(refused)
+	}
+	for _, k := range known() {
+		if errors.Is(err, k.err) {
+			return problem.New(k.status, k.code, err.Error())
+		}
+	}
+	return problem.New(http.StatusInternalServerError, problem.Internal, "the server's log says more")
+}
+
+// ofRefusal tells no credentials, bad ones and insufficient ones apart.
+func ofRefusal(e *auth.Error) *problem.Problem {
+	switch {
+	case e.Forbidden():
+		return problem.New(http.StatusForbidden, problem.Forbidden, e.Error())
+	case e.Reason == auth.ReasonMissing:
+		return problem.New(http.StatusUnauthorized, problem.Unauthorized,
+			"send Authorization: Bearer with a token, or Basic with KEY:SECRET")
+	default:
+		return problem.New(http.StatusUnauthorized, string(e.Code), e.Error())
+	}
+}
+
+// notFound is 404.
+func notFound(detail string) error {
+	return problem.New(http.StatusNotFound, problem.NotFound, detail)
+}
+
+// badRequest is 400 for a path, query or header.
+func badRequest(detail string) error {
+	return problem.New(http.StatusBadRequest, problem.BadRequest, detail)
+}
+
+// unusable is 422: the JSON is good, what it says is not.
+func unusable(detail string) error {
+	return problem.New(http.StatusUnprocessableEntity, problem.Unusable, detail)
+}
+
+// conflict is 409.
+func conflict(detail string) error {
+	return problem.New(http.StatusConflict, problem.Conflict, detail)
+}
