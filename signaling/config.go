@@ -71,12 +71,24 @@ type Claims struct {
 	Grants []string // the names of the grants, for the client
 }
 
-// Authenticator verifies join tokens. It is safe for concurrent use. An error
-// (or one it wraps) may have a method FailureCode() event.Code to say which of
-// TOKEN_BAD, TOKEN_EXPIRED and TOKEN_EARLY it is; without one it is TOKEN_BAD.
+// Authenticator verifies join tokens. It is safe for concurrent use. Its errors
+// are, or wrap, a *TokenError; any other counts as TOKEN_BAD.
 type Authenticator interface {
 	Verify(ctx context.Context, token string) (Claims, error)
 }
+
+// TokenError says why a token was refused.
+type TokenError struct {
+	Code      event.Code // TOKEN_BAD, TOKEN_EXPIRED or TOKEN_EARLY
+	Forbidden bool       // genuine, but not for joining: 403 instead of 401
+	Err       error      // for an administrator; holds no secret
+}
+
+// Error returns the words of Err.
+func (e *TokenError) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *TokenError) Unwrap() error { return e.Err }
 
 // Config is what New needs. Zero limits and durations stand for the defaults.
 type Config struct {

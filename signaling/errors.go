@@ -35,15 +35,17 @@ type failure struct {
 
 // tokenFailure says what is wrong with a token.
 func tokenFailure(err error) failure {
-	code := event.TokenBad
-	var coded interface{ FailureCode() event.Code }
-	if errors.As(err, &coded) {
-		switch c := coded.FailureCode(); c {
-		case event.TokenExpired, event.TokenEarly:
-			code = c
+	f := failure{status: http.StatusUnauthorized, code: string(event.TokenBad), text: err.Error()}
+	var refused *TokenError
+	if errors.As(err, &refused) {
+		if refused.Code != "" {
+			f.code = string(refused.Code)
+		}
+		if refused.Forbidden {
+			f.status = http.StatusForbidden
 		}
 	}
-	return failure{status: http.StatusUnauthorized, code: string(code), text: err.Error()}
+	return f
 }
 
 // sfuFailures gives each error of the SFU its status and code.
