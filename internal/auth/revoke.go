@@ -50,8 +50,7 @@ func (r *revocations) add(what revocation) {
 		}
 		r.order = append(r.order, what)
 	}
-	// Whole milliseconds, as in iat of the tokens we mint.
-	r.since[what] = time.Now().Truncate(time.Millisecond)
+	r.since[what] = time.Now()
 }
 
 // has reports whether claims are revoked.

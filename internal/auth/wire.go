@@ -97,7 +97,8 @@ func (c Claims) wire() *wireClaims {
 // maxNumericDate is the end of the year 9999, the last that RFC 3339 can name.
 const maxNumericDate = 253402300799
 
-// numericDate converts a NumericDate to a time; nil is the zero time.
+// numericDate converts a NumericDate to a time, exact to a millisecond; nil is
+// the zero time.
 func numericDate(s *float64) (time.Time, bool) {
 	if s == nil {
 		return time.Time{}, true
@@ -105,8 +106,7 @@ func numericDate(s *float64) (time.Time, bool) {
 	if !(*s >= 0 && *s <= maxNumericDate) {
 		return time.Time{}, false
 	}
-	whole, fraction := math.Modf(*s)
-	return time.Unix(int64(whole), int64(fraction*1e9)), true
+	return time.UnixMilli(int64(math.Round(*s * 1000))), true
 }
 
 // seconds converts a time to a NumericDate in milliseconds; nil for the zero
