@@ -1,0 +1,97 @@
+package bot
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/pion/webrtc/v4"
+
+	"consilium/internal/media"
+	"consilium/signaling"
+)
+
+// addSender adds the m-line of a source to the next offer.
+func (b *Bot) addSender(source media.Source) error {
+	clip, err := b.clip(source)
+	if err != nil {
+		return err
+	}
+	return b.peer.addSender(source, clip, b.cfg)
+}
+
+// negotiate makes an offer, or remembers to make one when the offer in flight
+// has been answered. Only the loop calls it.
+func (b *Bot) negotiate() error {
+	if b.inFlight {
+		b.again = true
+		return nil
+	}
+	offer, err := b.peer.offer()
+	if err != nil {
+		return err
+	}
+	b.inFlight = true
+	return b.link.request("offer", offer, func(e signaling.Envelope) {
+		b.inFlight = false
+		if err := b.answer(e); err != nil {
+			b.failed = err
+			return
+		}
+		if b.again {
+			b.again = false
+			b.failed = b.negotiate()
+		}
+	})
+}
+
+func (b *Bot) answer(e signaling.Envelope) error {
+	if err := replyError("offer", e); err != nil {
+		return err
+	}
+	var answer signaling.AnswerBody
+	if err := json.Unmarshal(e.Body, &answer); err != nil {
+		return fmt.Errorf("decode answer: %w", err)
+	}
+	if err := b.peer.answer(answer.SDP); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.answered.IsZero() {
+		b.answered = time.Now()
+	}
+	return nil
+}
+
+// onState is called by Pion when the connection changes.
+func (b *Bot) onState(state webrtc.PeerConnectionState) {
+	if state != webrtc.PeerConnectionStateConnected {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.connected.IsZero() {
+		b.connected = time.Now()
+	}
+}
+
+// report tells the server what was decoded: what arrived, in our case.
+func (b *Bot) report() signaling.Report {
+	report := signaling.Report{Decoded: map[string]signaling.Decoded{}}
+	for _, track := range b.peer.tracks() {
+		if track.ID == "" {
+			continue
+		}
+		decoded := signaling.Decoded{Lost: int64(track.Lost)}
+		switch {
+		case b.cfg.Idle:
+		case track.Kind == media.Video:
+			decoded.Frames = track.Frames
+		default:
+			decoded.Samples = track.Frames * 960 // 20 ms at 48 kHz
+		}
+		report.Decoded[track.ID] = decoded
+	}
+	return report
+}
