@@ -1,0 +1,105 @@
+package turn
+
+import (
+	"maps"
+	"sync"
+	"sync/atomic"
+)
+
+// denial is why a request was refused.
+type denial uint8
+
+const (
+	deniedRealm denial = iota
+	deniedUsername
+	deniedExpired
+	deniedSession
+	deniedIntegrity
+	deniedQuota
+	deniedCapacity
+	deniedPort
+	deniedTCPRelay
+	deniedFamily
+	deniedPeer
+	deniedTooManyPeers
+	deniedConnections
+	denials
+)
+
+func (d denial) String() string {
+	return [...]string{"realm", "username", "expired", "session_ended", "integrity", "quota", "capacity",
+		"port_requested", "tcp_relay", "family", "peer", "too_many_peers", "connections"}[d]
+}
+
+// drop is why a datagram was dropped.
+type drop uint8
+
+const (
+	dropNotMedia  drop = iota // the peer is not a media address of the SFU
+	dropBandwidth             // over the limit of the credential
+	dropReflect               // an answer to somebody unauthenticated, over the rate for his network
+	drops
+)
+
+func (d drop) String() string {
+	return [...]string{"not_media", "bandwidth", "reflection"}[d]
+}
+
+// Allocations labels allocations by the transport of the client ("udp", "tcp")
+// and the family of the relayed address ("ipv4", "ipv6").
+type Allocations struct{ Transport, Family string }
+
+// Stats is a snapshot. Allocations and Connections are what is open now, the
+// rest totals since the start.
+type Stats struct {
+	Allocations map[Allocations]int
+	Connections int // TCP
+
+	Created         uint64            // allocations
+	Denied          map[string]uint64 // requests refused, by reason
+	BytesFromClient uint64            // relayed to the SFU
+	BytesToClient   uint64            // relayed from the SFU
+	Dropped         map[string]uint64 // datagrams, by reason
+}
+
+type counters struct {
+	created              atomic.Uint64
+	fromClient, toClient atomic.Uint64
+	denied               [denials]atomic.Uint64
+	dropped              [drops]atomic.Uint64
+
+	mu   sync.Mutex
+	open map[Allocations]int
+}
+
+func (c *counters) opened(a Allocations, by int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.open == nil {
+		c.open = make(map[Allocations]int)
+	}
+	c.open[a] += by
+}
+
+// Stats returns what is open and what happened so far.
+func (s *Server) Stats() Stats {
+	c := &s.stats
+	out := Stats{
+		Connections:     s.clients.count(),
+		Created:         c.created.Load(),
+		BytesFromClient: c.fromClient.Load(),
+		BytesToClient:   c.toClient.Load(),
+		Denied:          make(map[string]uint64, denials),
+		Dropped:         make(map[string]uint64, drops),
+	}
+	for d := range denials {
+		out.Denied[d.String()] = c.denied[d].Load()
+	}
+	for d := range drops {
+		out.Dropped[d.String()] = c.dropped[d].Load()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out.Allocations = maps.Clone(c.open)
+	return out
+}
