@@ -360,8 +360,8 @@ func TestNothingIsSentAfter410(t *testing.T) {
 func TestAHangingReceiverDelaysTheNextEventByASecondAtMost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begun := time.Now()
-		mis := &receiver{answer: func(n int, r *http.Request) *http.Response {
-			if n == 1 {
+		mis := &receiver{answer: func(_ int, r *http.Request) *http.Response {
+			if r.Header.Get(HeaderID) == "a-000" && time.Now().Equal(begun) {
 				<-r.Context().Done()
 				return nil
 			}
