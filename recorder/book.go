@@ -1,0 +1,127 @@
+package recorder
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"sync"
+
+	"consilium/internal/event"
+)
+
+// book keeps the manifest of one call, in memory and on disk. It is safe for
+// concurrent use: the call's recording, its tracks and the recovery of older
+// segments of the same call share it.
+type book struct {
+	root *os.Root
+	dir  string
+
+	mu       sync.Mutex
+	manifest Manifest
+	version  int // of manifest, counts changes
+	saved    int // the version on disk
+
+	saveMu     sync.Mutex // held while writing; taken before mu
+	concludeMu sync.Mutex // one of its users at a time may be the last; taken first
+}
+
+// loadManifest reads the manifest in a call's directory.
+func loadManifest(root *os.Root, dir string) (Manifest, error) {
+	f, err := root.Open(path.Join(dir, manifestName))
+	if err != nil {
+		return Manifest{}, fmt.Errorf("open manifest: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxManifestBytes+1))
+	if err != nil {
+		return Manifest{}, fmt.Errorf("read manifest: %w", err)
+	}
+	if len(data) > maxManifestBytes {
+		return Manifest{}, fmt.Errorf("read manifest: larger than %d bytes", maxManifestBytes)
+	}
+	return decodeManifest(data)
+}
+
+// openBook returns the book of a call's directory. Without a readable manifest
+// it begins with fresh; a broken one is kept aside.
+func openBook(root *os.Root, call string, fresh Manifest) (*book, error) {
+	b := &book{root: root, dir: path.Join(recordingsDir, call), version: 1}
+	m, err := loadManifest(root, b.dir)
+	switch {
+	case err == nil:
+		b.manifest = m
+	case errors.Is(err, fs.ErrNotExist):
+		b.manifest = fresh
+	default:
+		broken := path.Join(b.dir, manifestName)
+		if e := root.Rename(broken, broken+".broken"); e != nil {
+			return nil, fmt.Errorf("%w; keep it aside: %w", err, e)
+		}
+		b.manifest = fresh
+	}
+	return b, nil
+}
+
+// update changes the manifest in memory.
+func (b *book) update(change func(*Manifest)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	change(&b.manifest)
+	b.version++
+}
+
+// save writes the manifest to disk if it changed since it was last written.
+func (b *book) save() error {
+	b.saveMu.Lock()
+	defer b.saveMu.Unlock()
+	b.mu.Lock()
+	if b.version == b.saved {
+		b.mu.Unlock()
+		return nil
+	}
+	place(b.manifest.Segments)
+	m := b.manifest.snapshot() // encoding takes long and must not hold up update
+	version := b.version
+	b.mu.Unlock()
+	data, err := m.encode()
+	if err != nil {
+		return err
+	}
+	if err := replaceFile(b.root, b.dir, manifestName, data); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	b.saved = version
+	b.mu.Unlock()
+	return nil
+}
+
+// event returns an event of this call.
+func (b *book) event(t event.Type) event.Event {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return event.Event{
+		Type: t, Call: b.manifest.Call, Room: b.manifest.Room,
+		ExternalID: b.manifest.ExternalID, Metadata: b.manifest.Metadata,
+	}
+}
+
+// files lists what can be played, as recording.ready reports it.
+func (b *book) files() []map[string]any {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	files := []map[string]any{}
+	for _, s := range b.manifest.Segments {
+		if s.State != Final && s.State != Recovered {
+			continue
+		}
+		files = append(files, map[string]any{
+			"name": s.File, "participant": s.Participant, "source": string(s.Source),
+			"duration_ms": s.DurationMS, "bytes": s.Bytes,
+		})
+	}
+	return files
+}

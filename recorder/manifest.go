@@ -1,0 +1,274 @@
+package recorder
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"consilium/internal/event"
+	"consilium/internal/media"
+)
+
+// ManifestVersion is the version of the manifest's schema. Fields may be added
+// to a version; readers ignore what they don't know.
+const ManifestVersion = 1
+
+const (
+	manifestName = "manifest.json"
+	muxingApp    = "ebml-go"
+)
+
+// State of a recording or of one of its segments.
+type State string
+
+// States.
+const (
+	// Live: being written. After a crash: left behind, to be recovered.
+	Live State = "live"
+	// Final: complete, checked and closed.
+	Final State = "final"
+	// Recovered: made from what a crash left.
+	Recovered State = "recovered"
+	// Failed: not to be had; the events say why.
+	Failed State = "failed"
+)
+
+// Manifest describes the recording of a call: what was recorded, when each
+// file begins on the time axis of the call, and what is missing. It is the
+// truth about a recording; every index can be made again from it.
+//
+// Session time counts in milliseconds from Started on the server's monotonic
+// clock.
+type Manifest struct {
+	Version    int               `json:"version"`
+	Call       string            `json:"call"`
+	Room       string            `json:"room"`
+	ExternalID string            `json:"external_id,omitempty"`
+	Metadata   map[string]string `json:"metadata,omitempty"`
+	Software   string            `json:"software"`
+	State      State             `json:"state"`
+	Started    time.Time         `json:"started"`
+	Ended      *time.Time        `json:"ended,omitempty"`
+
+	Participants []Participant `json:"participants"`
+	Consents     []Consent     `json:"consents"`
+	Tracks       []TrackInfo   `json:"tracks"`
+	Segments     []Segment     `json:"segments"`
+	Events       []Entry       `json:"events"`
+	// EventsDropped counts the events beyond what a manifest lists.
+	EventsDropped int `json:"events_dropped,omitempty"`
+}
+
+// Participant is a person or device of the call. Number stands for him in file
+// names, which hold no personal data.
+type Participant struct {
+	Number   int    `json:"number"`
+	Identity string `json:"identity"`
+	Role     string `json:"role,omitempty"`
+}
+
+// Consent is an accepted or refused recording notice.
+type Consent struct {
+	Participant string         `json:"participant"`
+	Given       bool           `json:"given"`
+	Time        time.Time      `json:"time"`
+	Data        map[string]any `json:"data,omitempty"`
+}
+
+// TrackInfo sums up one published track, also one that never had a frame.
+type TrackInfo struct {
+	Track       string          `json:"track"`
+	Participant string          `json:"participant"`
+	Session     string          `json:"session"`
+	Source      media.Source    `json:"source"`
+	Codec       string          `json:"codec"`
+	StartedMS   int64           `json:"started_ms"`
+	EndedMS     *int64          `json:"ended_ms,omitempty"`
+	EndReason   media.EndReason `json:"end_reason,omitempty"`
+	Packets     int64           `json:"packets"`
+	PacketsLost int64           `json:"packets_lost"`
+	// Overflowed packets came while the disk did not keep up. They are among
+	// the lost.
+	Overflowed int64 `json:"packets_overflowed,omitempty"`
+	Frames     int64 `json:"frames"`
+	// FramesDropped could not be decoded, or could not be written.
+	FramesDropped int64 `json:"frames_dropped,omitempty"`
+}
+
+// Segment is one file.
+type Segment struct {
+	File        string       `json:"file"`
+	Participant string       `json:"participant"`
+	Session     string       `json:"session"`
+	Track       string       `json:"track"`
+	Source      media.Source `json:"source"`
+	Codec       string       `json:"codec"`
+	State       State        `json:"state"`
+	// T0MS is the session time of the file's first moment, T0Source what it
+	// was derived from.
+	T0MS            float64    `json:"t0_ms"`
+	T0Source        string     `json:"t0_source"`
+	Clock           *Clock     `json:"clock,omitempty"`
+	DurationMS      int64      `json:"duration_ms"`
+	Width           int        `json:"width,omitempty"`
+	Height          int        `json:"height,omitempty"`
+	Sizes           []SizeAt   `json:"sizes,omitempty"`
+	Bytes           int64      `json:"bytes"`
+	SHA256          string     `json:"sha256,omitempty"`
+	Frames          int64      `json:"frames"`
+	Packets         int64      `json:"packets"`
+	PacketsLost     int64      `json:"packets_lost"`
+	SilenceFilledMS int64      `json:"silence_filled_ms"`
+	Gaps            []Gap      `json:"gaps"`
+	GapsDropped     int        `json:"gaps_dropped,omitempty"`
+	Error           event.Code `json:"error,omitempty"`
+}
+
+// Values of Segment.T0Source.
+const (
+	T0Arrival      = "arrival"       // the earliest arrival, seen over the first two seconds
+	T0SenderReport = "sender_report" // RTCP, which ties a session's tracks together
+)
+
+// Clock holds what T0MS is computed from.
+type Clock struct {
+	// ArrivalMS is the session time of the first moment by arrival.
+	ArrivalMS float64 `json:"arrival_t0_ms"`
+	// NTP is the same moment on the sender's own clock, in ns since 1900; only
+	// differences within a session mean anything.
+	NTP     int64 `json:"ntp_t0_ns,omitempty"`
+	Reports int   `json:"sender_reports,omitempty"`
+}
+
+// SizeAt is a change of the picture's size in mid-file.
+type SizeAt struct {
+	MS     int64 `json:"ms"` // file time
+	Width  int   `json:"width"`
+	Height int   `json:"height"`
+}
+
+// Gap is a time without media. In sound it is filled with silence; the last
+// picture stands still.
+type Gap struct {
+	MS         int64  `json:"ms"` // file time
+	DurationMS int64  `json:"duration_ms"`
+	Reason     string `json:"reason"`
+}
+
+// Reasons of a gap.
+const (
+	GapMuted    = "muted"    // the publisher said so
+	GapSilent   = "silent"   // nothing was sent: discontinuous transmission, a still screen
+	GapLost     = "lost"     // packets did not arrive
+	GapOverflow = "overflow" // the recorder could not keep up
+	GapClock    = "clock"    // the sender's RTP clock stood still or jumped
+)
+
+// Entry is an event of the call, without what every one repeats.
+type Entry struct {
+	MS          int64          `json:"ms"` // session time
+	Type        event.Type     `json:"type"`
+	Participant string         `json:"participant,omitempty"`
+	Session     string         `json:"session,omitempty"`
+	Track       string         `json:"track,omitempty"`
+	Code        event.Code     `json:"code,omitempty"`
+	Data        map[string]any `json:"data,omitempty"`
+}
+
+// participant returns the number of an identity, adding it if it is new.
+func (m *Manifest) participant(identity, role string) int {
+	for i := range m.Participants {
+		p := &m.Participants[i]
+		if p.Identity == identity {
+			if p.Role == "" {
+				p.Role = role
+			}
+			return p.Number
+		}
+	}
+	n := len(m.Participants) + 1
+	m.Participants = append(m.Participants, Participant{Number: n, Identity: identity, Role: role})
+	return n
+}
+
+// segment returns the segment with the given file, or nil.
+func (m *Manifest) segment(file string) *Segment {
+	for i := range m.Segments {
+		if m.Segments[i].File == file {
+			return &m.Segments[i]
+		}
+	}
+	return nil
+}
+
+// track returns the description of a track, or nil.
+func (m *Manifest) track(id string) *TrackInfo {
+	for i := range m.Tracks {
+		if m.Tracks[i].Track == id {
+			return &m.Tracks[i]
+		}
+	}
+	return nil
+}
+
+// name returns the name of the next file of a participant's source. Reconnects
+// go on counting; p1-mic-1.webm tells nobody who spoke.
+func (m *Manifest) name(number int, source media.Source, extension string) string {
+	for n := 1; ; n++ {
+		stem := fmt.Sprintf("p%d-%s-%d", number, source, n)
+		if m.segment(stem+".webm") == nil && m.segment(stem+".mkv") == nil {
+			return stem + extension
+		}
+	}
+}
+
+// addEvent adds an entry, within bounds.
+func (m *Manifest) addEvent(e Entry) {
+	if len(m.Events) >= maxEvents {
+		m.EventsDropped++
+		return
+	}
+	m.Events = append(m.Events, e)
+}
+
+// snapshot returns a copy that later changes of m don't reach. What is nested
+// deeper than the lists is replaced as a whole when it changes, never written.
+func (m *Manifest) snapshot() Manifest {
+	c := *m
+	c.Participants = slices.Clone(m.Participants)
+	c.Consents = slices.Clone(m.Consents)
+	c.Tracks = slices.Clone(m.Tracks)
+	c.Segments = slices.Clone(m.Segments)
+	c.Events = slices.Clone(m.Events)
+	return c
+}
+
+// encode returns the manifest as it stands in its file.
+func (m *Manifest) encode() ([]byte, error) {
+	b, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("encode manifest: %w", err)
+	}
+	return append(b, '\n'), nil
+}
+
+// decodeManifest reads a manifest. What it returns can be used without a check
+// for missing parts.
+func decodeManifest(b []byte) (Manifest, error) {
+	var m Manifest
+	if err := json.Unmarshal(b, &m); err != nil {
+		return Manifest{}, fmt.Errorf("decode manifest: %w", err)
+	}
+	if m.Version < 1 || m.Version > ManifestVersion {
+		return Manifest{}, fmt.Errorf("decode manifest: version %d is not known", m.Version)
+	}
+	segments := m.Segments[:0]
+	for _, s := range m.Segments {
+		if s.File == "" || validFileName(s.File) { // no path ever comes from here
+			segments = append(segments, s)
+		}
+	}
+	m.Segments = segments
+	return m, nil
+}

@@ -1,0 +1,209 @@
+package recorder
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/binary"
+	"path"
+	"slices"
+	"time"
+)
+
+// segmentWriter writes one file of a track: it turns frames with a place on
+// the track's timeline into the blocks of a spool, fills sound without gaps
+// and keeps the books of the segment. It belongs to the track's goroutine, but
+// for sync.
+type segmentWriter struct {
+	track   *track
+	spool   *spool
+	file    spoolFile
+	segment Segment
+	format  format
+	clock   senderClock
+
+	begin   time.Duration // place of file time 0 on the track's timeline
+	opened  time.Time     // when the oldest unflushed block came; zero if none
+	silence silenceFiller // audio
+	lastMS  int64
+	end     time.Duration // of the last frame, file time
+	private []byte
+	size    SizeAt // current picture size
+
+	// Counters of the track when the segment began.
+	packets0, lost0 int64
+}
+
+// newSegmentWriter opens a spool for the segment that begins with f.
+func newSegmentWriter(k *track, f placed) (*segmentWriter, error) {
+	r := k.recording
+	w := &segmentWriter{
+		track: k, begin: f.pos, private: f.private,
+		format: format{
+			Codec: k.Codec, Width: f.width, Height: f.height, CodecPrivate: f.private,
+			TrackUID: newTrackUID(), WritingApp: "consilium " + r.recorder.config.Version,
+		},
+		size:     SizeAt{Width: f.width, Height: f.height},
+		packets0: k.assembler.packetsN, lost0: k.assembler.lost,
+	}
+	if k.frames == 0 { // what came before the first frame belongs to it
+		w.packets0, w.lost0 = 0, 0
+	}
+	w.segment = Segment{
+		Participant: k.Participant, Session: k.Session, Track: k.ID, Source: k.Source, Codec: k.Codec,
+		State: Live, Width: f.width, Height: f.height, Gaps: []Gap{},
+	}
+	w.segment.Clock = &Clock{ArrivalMS: w.arrivalMS()}
+	w.segment.T0MS, w.segment.T0Source = w.segment.Clock.ArrivalMS, T0Arrival
+	r.book.update(func(m *Manifest) {
+		w.segment.File = m.name(k.number, k.Source, w.format.extension())
+		m.Segments = append(m.Segments, w.segment)
+	})
+	file, err := r.recorder.create(r.recorder.root, spoolPath(r.call.ID, w.segment.File))
+	if err == nil {
+		w.file = file
+		w.spool, err = newSpool(file, spoolHeader{
+			Version: spoolVersion, Call: r.call.ID, Room: r.call.Room, Format: w.format, Segment: w.segment,
+		})
+		if err == nil {
+			err = syncDir(r.recorder.root, path.Join(spoolDir, r.call.ID))
+		}
+	}
+	if err != nil {
+		if file != nil {
+			_ = file.Close()
+			_ = r.recorder.root.Remove(spoolPath(r.call.ID, w.segment.File))
+		}
+		r.book.update(func(m *Manifest) {
+			m.Segments = slices.DeleteFunc(m.Segments, func(s Segment) bool { return s.File == w.segment.File })
+		})
+		return nil, err
+	}
+	return w, nil
+}
+
+func newTrackUID() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return binary.BigEndian.Uint64(b[:])>>8 | 1
+}
+
+// arrivalMS is the session time of file time 0, by arrival.
+func (w *segmentWriter) arrivalMS() float64 {
+	t := w.track.timeline.start.Add(w.begin).Sub(w.track.recording.call.Started)
+	return float64(t.Microseconds()) / 1000
+}
+
+// full reports whether f belongs into a new file.
+func (w *segmentWriter) full(f placed) bool {
+	if !f.keyframe {
+		return false
+	}
+	pos := f.pos - w.begin
+	return pos >= segmentDuration || w.spool.written >= segmentBytes || pos-w.end > maxGapFill ||
+		!bytes.Equal(f.private, w.private)
+}
+
+// write puts f into the file, after the silence that belongs before it.
+func (w *segmentWriter) write(f placed, muted bool) error {
+	pos := f.pos - w.begin
+	if w.end > 0 {
+		w.note(f, pos, muted)
+	}
+	if w.opened.IsZero() {
+		w.opened = time.Now()
+	}
+	if w.format.audio() {
+		return w.writeAudio(f, pos)
+	}
+	w.lastMS = max(w.lastMS, pos.Milliseconds())
+	w.end = time.Duration(w.lastMS) * time.Millisecond
+	if f.keyframe && (f.width != w.size.Width || f.height != w.size.Height) {
+		w.size = SizeAt{MS: w.lastMS, Width: f.width, Height: f.height}
+		if len(w.segment.Sizes) < maxGaps {
+			w.segment.Sizes = append(slices.Clip(w.segment.Sizes), w.size)
+		}
+	}
+	w.segment.Frames++
+	return w.spool.write(block{ms: w.lastMS, keyframe: f.keyframe, data: f.data})
+}
+
+func (w *segmentWriter) writeAudio(f placed, pos time.Duration) error {
+	at := w.track.timeline.ticks(pos)
+	var err error
+	put := func(at int64, packet []byte) bool {
+		err = w.spool.write(block{ms: samplesToMS(at), keyframe: true, data: packet})
+		w.segment.Frames++
+		return err == nil
+	}
+	if !w.silence.before(at, put) {
+		return err
+	}
+	length := opusDuration(f.data)
+	if at, ok := w.silence.place(at, length); ok {
+		put(at, f.data)
+	}
+	w.end = time.Duration(w.silence.cursor) * time.Second / opusRate
+	return err
+}
+
+func samplesToMS(samples int64) int64 { return (samples + opusRate/2000) * 1000 / opusRate }
+
+// note lists the gap before f, if there is one worth it.
+func (w *segmentWriter) note(f placed, pos time.Duration, muted bool) {
+	gap := Gap{MS: w.end.Milliseconds(), DurationMS: (pos - w.end).Milliseconds(), Reason: GapSilent}
+	least := noteGap
+	switch {
+	case muted:
+		gap.Reason = GapMuted
+	case f.after != "":
+		gap.Reason, least = f.after, noteLoss
+	case f.gap != "":
+		gap.Reason = f.gap
+	}
+	if pos-w.end < least {
+		return
+	}
+	if len(w.segment.Gaps) >= maxGaps {
+		w.segment.GapsDropped++
+		return
+	}
+	w.segment.Gaps = append(slices.Clip(w.segment.Gaps), gap)
+}
+
+// flushAt is when the pending blocks must be written; zero if there are none.
+func (w *segmentWriter) flushAt() time.Time {
+	if w == nil || w.opened.IsZero() {
+		return time.Time{}
+	}
+	return w.opened.Add(spoolRecord)
+}
+
+func (w *segmentWriter) flush() error {
+	if w.opened.IsZero() {
+		return nil
+	}
+	w.opened = time.Time{}
+	return w.spool.flush()
+}
+
+// sync makes what was written durable. It may be called while the track's
+// goroutine writes, and after close.
+func (w *segmentWriter) sync() {
+	// An error shows at close, where the file is given up.
+	_ = w.file.Sync()
+}
+
+func (w *segmentWriter) close() error { return w.spool.close() }
+
+// snapshot describes the segment as it is now.
+func (w *segmentWriter) snapshot() Segment {
+	s := w.segment
+	clock := Clock{ArrivalMS: w.arrivalMS()}
+	clock.NTP, clock.Reports = w.clock.start()
+	s.Clock = &clock
+	s.DurationMS = w.end.Milliseconds()
+	s.Bytes = w.spool.written
+	s.Packets, s.PacketsLost = w.track.assembler.packetsN-w.packets0, w.track.assembler.lost-w.lost0
+	s.SilenceFilledMS = w.silence.filled * 1000 / opusRate
+	return s
+}

@@ -1,0 +1,155 @@
+package recorder
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// spoolTag is the name of the tag that holds a spoolHeader.
+const spoolTag = "CONSILIUM_SEGMENT"
+
+// spoolHeader makes a spool self-contained: the finaliser needs nothing else.
+type spoolHeader struct {
+	Version int     `json:"version"`
+	Call    string  `json:"call"`
+	Room    string  `json:"room,omitempty"`
+	Format  format  `json:"format"`
+	Segment Segment `json:"segment"`
+}
+
+const spoolVersion = 1
+
+// errSpoolClosed is returned by a write after close or after a failed write.
+var errSpoolClosed = errors.New("spool is closed")
+
+// spoolFile is what a spool is written to.
+type spoolFile interface {
+	io.Writer
+	io.Closer
+	Sync() error
+}
+
+// spool appends blocks to a WebM file that can be cut at any byte: every
+// record is one complete cluster of known size, handed over in one write. It
+// uses the marshaller of ebml-go and not its block writer, whose goroutine
+// blocks its caller for ever after an error. A spool belongs to one goroutine.
+//
+// The first error latches: the file may end in half a record, so nothing more
+// is written to it.
+type spool struct {
+	file    spoolFile
+	header  []byte // until written
+	pending []block
+	bytes   int // of pending
+	written int64
+	err     error
+}
+
+func newSpool(file spoolFile, h spoolHeader) (*spool, error) {
+	header, err := marshalSpoolHeader(h)
+	if err != nil {
+		return nil, err
+	}
+	return &spool{file: file, header: header}, nil
+}
+
+func marshalSpoolHeader(h spoolHeader) ([]byte, error) {
+	description, err := json.Marshal(h)
+	if err != nil {
+		return nil, fmt.Errorf("describe spool: %w", err)
+	}
+	entry, err := h.Format.tracks()
+	if err != nil {
+		return nil, err
+	}
+	head := struct {
+		EBML ebmlHeader `ebml:"EBML"`
+	}{h.Format.header()}
+	body := struct {
+		Info   info   `ebml:"Info"`
+		Tracks tracks `ebml:"Tracks"`
+		Tags   tags   `ebml:"Tags"`
+	}{
+		Info:   info{TimestampScale: timestampScale, MuxingApp: muxingApp, WritingApp: h.Format.WritingApp},
+		Tracks: entry,
+		Tags:   tags{Tag: []tag{{SimpleTag: []simpleTag{{TagName: spoolTag, TagString: string(description)}}}}},
+	}
+	b, err := marshal(&head)
+	if err != nil {
+		return nil, err
+	}
+	rest, err := marshal(&body)
+	if err != nil {
+		return nil, err
+	}
+	b = binary.BigEndian.AppendUint32(b, idSegment)
+	b = binary.BigEndian.AppendUint64(b, 1<<56|unknownSize)
+	return append(b, rest...), nil
+}
+
+// write takes a block, which must not be changed afterwards. Blocks come in
+// order of time.
+func (s *spool) write(b block) error {
+	if s.err != nil {
+		return s.err
+	}
+	if len(s.pending) > 0 {
+		age := b.ms - s.pending[0].ms
+		if age >= spoolRecord.Milliseconds() || s.bytes+len(b.data) > spoolBytes {
+			if err := s.flush(); err != nil {
+				return err
+			}
+		}
+	}
+	s.pending = append(s.pending, b)
+	s.bytes += len(b.data)
+	return nil
+}
+
+// flush writes what is pending.
+func (s *spool) flush() error {
+	if s.err != nil || len(s.pending) == 0 {
+		return s.err
+	}
+	record, err := marshalCluster(s.pending)
+	if err == nil {
+		// The header goes with the first record: no spool exists that holds
+		// a header and no frame, unless the write was torn.
+		record = append(s.header, record...)
+		var n int
+		n, err = s.file.Write(record)
+		s.written += int64(n)
+		if err == nil && n < len(record) {
+			err = io.ErrShortWrite
+		}
+	}
+	s.header, s.bytes = nil, 0
+	clear(s.pending)
+	s.pending = s.pending[:0]
+	if err != nil {
+		s.err = fmt.Errorf("write spool: %w", err)
+	}
+	return s.err
+}
+
+// close flushes, syncs and closes the file. It may be called again.
+func (s *spool) close() error {
+	if s.file == nil {
+		return nil
+	}
+	err := s.flush()
+	if e := s.file.Sync(); err == nil && e != nil {
+		err = fmt.Errorf("sync spool: %w", e)
+	}
+	if e := s.file.Close(); err == nil && e != nil {
+		err = fmt.Errorf("close spool: %w", e)
+	}
+	s.file = nil
+	if s.err == nil {
+		s.err = errSpoolClosed
+	}
+	return err
+}
