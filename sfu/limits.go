@@ -1,0 +1,101 @@
+package sfu
+
+import "time"
+
+// Limits of the data plane. Every queue, ring and table that the network can
+// fill is bounded by one of them.
+const (
+	// maxPacketSize is the largest RTP or RTCP packet taken in, in bytes.
+	maxPacketSize = 1600
+	// smallPacketSize is the largest packet kept in a small buffer: audio.
+	smallPacketSize = 320
+	// poolDepth is how many free buffers of each size the pool keeps; more are
+	// left to the garbage collector.
+	poolDepth = 4096
+
+	// inboundDepth is how many packets may wait for a transport's worker. At
+	// 5 Mbit/s it is four seconds: a worker that far behind can't catch up.
+	inboundDepth = 2048
+	// peekReads is how often Pion may read the first packet of a stream. It
+	// peeks up to eleven times to learn the mid and rid of an undeclared SSRC.
+	peekReads = 12
+	// maxStreams is how many SSRCs one session may send.
+	maxStreams = 64
+
+	// videoRingSize and audioRingSize bound the retransmission cache of a
+	// stream, in packets; ringMaxAge bounds it in time.
+	videoRingSize = 1024
+	audioRingSize = 256
+	ringMaxAge    = 2 * time.Second
+
+	// A newcomer is served from the cache when the last keyframe is at most
+	// this old and what followed it at most this long.
+	primeMaxAge   = time.Second
+	primeMaxBytes = 256 << 10
+	primeMaxCount = videoRingSize / 2
+
+	// maxGap is the largest hole in sequence numbers that is taken for loss.
+	// After a larger one the stream begins anew, without a hole.
+	maxGap = 512
+
+	// nackTolerance and nackReorder are how long, or how many later packets, a
+	// missing packet may be out of order before it is asked for.
+	nackTolerance = 20 * time.Millisecond
+	nackReorder   = 3
+	// nackMinInterval is the least time between two requests for one packet;
+	// with a longer round trip it is 1.2 of that.
+	nackMinInterval = 60 * time.Millisecond
+	// nackMaxRequests is how often one packet is asked for, ever.
+	nackMaxRequests = 3
+	// nackGiveUp is how long after its loss a packet is still of use.
+	nackGiveUp = time.Second
+	// nackMaxMissing is how many missing packets are remembered; nackBatch is
+	// how many are asked for in one RTCP packet.
+	nackMaxMissing = 512
+	nackBatch      = 128
+
+	// resendBurst and resendRate bound what one subscriber's NACKs of one
+	// track may cost, in packets and packets per second.
+	resendBurst = 200
+	resendRate  = 500
+	// resendMinInterval is the least time between two transmissions of one
+	// packet to one subscriber; with a longer round trip it is that.
+	resendMinInterval = 20 * time.Millisecond
+	// resendHistory is how many retransmissions are remembered for that.
+	resendHistory = 256
+
+	// keyframeMinInterval is the least time between two keyframe requests to a
+	// publisher; unanswered, it doubles up to keyframeMaxInterval.
+	keyframeMinInterval = 500 * time.Millisecond
+	keyframeMaxInterval = 4 * time.Second
+
+	// receiverReportInterval, senderReportInterval and feedbackInterval are
+	// how often a transport sends RR, SR and TWCC feedback.
+	receiverReportInterval = time.Second
+	senderReportInterval   = time.Second
+	feedbackInterval       = 80 * time.Millisecond
+	// maxReportBlocks is what fits one RTCP report (RFC 3550, 6.4).
+	maxReportBlocks = 31
+
+	// sendHistory is how many sent packets are remembered for TWCC feedback.
+	// It is a power of two.
+	sendHistory = 4096
+	// reportHistory is how many sent sender reports are remembered to measure
+	// the round trip.
+	reportHistory = 8
+
+	// segmentHistory is how many stretches of a rewritten stream are
+	// remembered, for late and asked-for packets.
+	segmentHistory = 64
+
+	// defaultRTT is assumed until one has been measured.
+	defaultRTT = 100 * time.Millisecond
+	// idlePoll is the longest a worker sleeps.
+	idlePoll = time.Second
+	// stalledSSRC is how long a stream must have been silent before another
+	// SSRC on its m-line takes its place.
+	stalledSSRC = time.Second
+	// clockStep is by how much a publisher's wall clock may jump before its
+	// mapping onto the server's is made anew.
+	clockStep = 500 * time.Millisecond
+)
