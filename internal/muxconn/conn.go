@@ -20,13 +20,9 @@ const (
 )
 
 // burst is how many datagrams of virtual peers are handed out in a row before
-// the socket gets a turn, and turn is how long that turn lasts if nothing is
-// waiting there. Without them a flood through the relay would starve media
-// that comes directly.
-const (
-	burst = 32
-	turn  = 100 * time.Microsecond
-)
+// the socket is looked at. Without that, a flood through the relay would
+// starve media that comes directly.
+const burst = 32
 
 // Config configures a Conn.
 type Config struct {
@@ -118,7 +114,7 @@ func (c *Conn) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 		n, from, err := c.readSocket(b)
 		if err != nil {
 			if errors.Is(err, os.ErrDeadlineExceeded) {
-				continue // woken by a peer, or the socket's turn is over
+				continue // woken by a peer, or nothing waits at the socket
 			}
 			return n, from, err
 		}
@@ -153,24 +149,22 @@ func (c *Conn) readPeer(b []byte) (int, netip.AddrPort, bool) {
 // finds the reader parked wakes it by a read deadline in the past; the reader
 // clears the deadline and then looks at the queue before it parks again, so
 // that no wake-up is lost, only an empty one possible.
-func (c *Conn) readSocket(b []byte) (int, netip.AddrPort, error) {
-	timed := c.inARow >= burst
+func (c *Conn) readSocket(b []byte) (n int, from netip.AddrPort, err error) {
+	peersWait := c.inARow >= burst
 	c.inARow = 0
-	if timed {
-		if err := c.udp.SetReadDeadline(time.Now().Add(turn)); err != nil {
-			return 0, netip.AddrPort{}, err
-		}
+	if peersWait {
+		n, from, err = readWaiting(c.udp, b)
 	} else {
 		c.reader.Store(readerParked)
 		if len(c.fromPeers) > 0 { // came between the look at the queue and parking
 			c.reader.Store(readerBusy)
 			return 0, netip.AddrPort{}, os.ErrDeadlineExceeded
 		}
+		n, from, err = c.udp.ReadFromUDPAddrPort(b)
+		c.reader.Store(readerBusy)
 	}
-	n, from, err := c.udp.ReadFromUDPAddrPort(b)
-	c.reader.Store(readerBusy)
-	if timed || errors.Is(err, os.ErrDeadlineExceeded) {
-		if clearErr := c.udp.SetReadDeadline(time.Time{}); clearErr != nil && err == nil {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		if clearErr := c.udp.SetReadDeadline(time.Time{}); clearErr != nil {
 			err = clearErr
 		}
 	}
