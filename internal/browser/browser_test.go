@@ -65,7 +65,7 @@ func TestPagesSeeAndHearWhatWasSent(t *testing.T) {
 		url := serve(t)
 		b := Start(t, Options{Kind: kind})
 		for _, name := range []string{"first", "second"} {
-			p := b.NewPage(t, name, PageOptions{Width: 800, Height: 600})
+			p := b.NewPage(t, name, PageOptions{Width: 800, Height: 600, Peers: true})
 			p.Goto(url)
 			p.Click("start")
 			p.WaitFor("connection", `document.querySelector('[data-testid=state]').textContent === 'connected'`)
@@ -77,6 +77,9 @@ func TestPagesSeeAndHearWhatWasSent(t *testing.T) {
 			}
 			if frames, gap := p.FrameGap("#far"); frames == 0 || gap <= 0 {
 				t.Errorf("%s: %d frames, longest gap %v", name, frames, gap)
+			}
+			if reports := p.Stats("transport"); len(reports) == 0 || reports[0]["srtpCipher"] == "" {
+				t.Errorf("%s: transport stats: %v", name, reports)
 			}
 			picture := filepath.Join(t.TempDir(), "picture.png")
 			p.Screenshot(picture)

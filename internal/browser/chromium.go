@@ -118,6 +118,11 @@ func (c *chromium) open(ctx context.Context, o PageOptions, events func(console)
 	if err := p.call(ctx, "Page.setLifecycleEventsEnabled", map[string]any{"enabled": true}, nil); err != nil {
 		return nil, err
 	}
+	if o.Peers {
+		if err := p.call(ctx, "Page.addScriptToEvaluateOnNewDocument", map[string]any{"source": peersScript}, nil); err != nil {
+			return nil, err
+		}
+	}
 	return p, p.call(ctx, "Emulation.setDeviceMetricsOverride", map[string]any{
 		"width": o.Width, "height": o.Height, "deviceScaleFactor": o.Scale, "mobile": o.Mobile,
 	}, nil)
@@ -198,7 +203,7 @@ func (p *chromiumPage) reload(ctx context.Context) error {
 func (p *chromiumPage) eval(ctx context.Context, expression string) (string, error) {
 	var result struct {
 		Result struct {
-			Value string `json:"value"`
+			Value json.RawMessage `json:"value"` // a string, but for an exception
 		} `json:"result"`
 		Exception *exceptionDetails `json:"exceptionDetails"`
 	}
@@ -211,7 +216,11 @@ func (p *chromiumPage) eval(ctx context.Context, expression string) (string, err
 	if result.Exception != nil {
 		return "", errors.New(result.Exception.String())
 	}
-	return result.Result.Value, nil
+	var value string
+	if err := json.Unmarshal(result.Result.Value, &value); err != nil {
+		return "", fmt.Errorf("decode value: %w", err)
+	}
+	return value, nil
 }
 
 func (p *chromiumPage) screenshot(ctx context.Context) ([]byte, error) {

@@ -49,8 +49,8 @@ func firefoxPrefs(o Options) map[string]any {
 		"media.navigator.permission.disabled":                  !o.DenyPermissions,
 		"media.peerconnection.ice.loopback":                    true,
 		"media.peerconnection.ice.obfuscate_host_addresses":    o.HideAddresses,
+		"media.cubeb.force_mock_context":                       true, // a clock for sound without a sound card
 		"media.gmp-manager.updateEnabled":                      false,
-		"media.cubeb.backend":                                  "", // no sound card is needed
 		"intl.accept_languages":                                o.Lang,
 		"security.sandbox.content.level":                       0, // as root in a container, user namespaces may be missing
 		"browser.tabs.remote.separatePrivilegedContentProcess": false,
@@ -154,6 +154,14 @@ func (f *firefox) open(ctx context.Context, o PageOptions, events func(console))
 	f.mu.Lock()
 	f.pages[p.context] = p
 	f.mu.Unlock()
+	if o.Peers {
+		err := f.rpc.call(ctx, "", "script.addPreloadScript", map[string]any{
+			"functionDeclaration": "() => {" + peersScript + "}", "contexts": []string{p.context},
+		}, nil)
+		if err != nil {
+			return nil, err
+		}
+	}
 	return p, p.call(ctx, "browsingContext.setViewport", map[string]any{
 		"viewport": map[string]any{"width": o.Width, "height": o.Height}, "devicePixelRatio": o.Scale,
 	}, nil)

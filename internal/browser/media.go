@@ -122,6 +122,28 @@ m.onsets = async (videoSelector, audioSelector, ms) => {
 return true;
 })()`
 
+// peersScript runs before the page's own scripts.
+const peersScript = `
+window.__peers = [];
+window.RTCPeerConnection = class extends window.RTCPeerConnection {
+	constructor(...args) { super(...args); window.__peers.push(this); }
+};`
+
+// Stats returns every report of a type that the page's living PeerConnections
+// give (getStats of the W3C), for pages opened with Peers.
+func (p *Page) Stats(kind string) (reports []map[string]any) {
+	p.t.Helper()
+	p.Eval(fmt.Sprintf(`(async () => {
+		const all = [];
+		for (const peer of window.__peers) {
+			if (peer.connectionState === 'closed') continue;
+			for (const [, report] of await peer.getStats()) if (report.type === %q) all.push(report);
+		}
+		return all;
+	})()`, kind), &reports)
+	return reports
+}
+
 func (p *Page) media(out any, call string, args ...any) {
 	p.t.Helper()
 	list, err := json.Marshal(args)

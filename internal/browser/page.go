@@ -21,6 +21,8 @@ type PageOptions struct {
 	Width, Height int     // CSS pixels
 	Scale         float64 // device pixels per CSS pixel; 1
 	Mobile        bool    // Chromium only
+	// Peers keeps the page's PeerConnections in window.__peers, for Stats.
+	Peers bool
 	// AllowErrors does not fail the test for uncaught errors in the page.
 	AllowErrors bool
 }
