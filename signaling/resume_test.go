@@ -1,0 +1,382 @@
+package signaling
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"consilium/internal/event"
+	"consilium/internal/media"
+	"consilium/sfu"
+)
+
+func TestReplayBufferKeepsWhatIsNotAcknowledged(t *testing.T) {
+	b := replayBuffer{maxFrames: 4, maxBytes: 100}
+	for i := range 4 {
+		if b.next() != uint64(i+1) {
+			t.Fatalf("next is %d", b.next())
+		}
+		b.add([]byte{byte(i + 1)})
+	}
+	seqs := func(after uint64) string {
+		frames, ok := b.after(after)
+		if !ok {
+			return "gone"
+		}
+		var s []string
+		for _, f := range frames {
+			s = append(s, fmt.Sprint(f.seq))
+		}
+		return strings.Join(s, " ")
+	}
+	expect := func(after uint64, want string) {
+		t.Helper()
+		if got := seqs(after); got != want {
+			t.Errorf("after(%d) = %q, want %q", after, got, want)
+		}
+	}
+	expect(0, "1 2 3 4")
+	expect(4, "")
+	expect(5, "gone")
+	if !b.ack(2) || b.ack(5) {
+		t.Error("ack takes what was never sent, or not what was")
+	}
+	expect(2, "3 4")
+	expect(1, "gone") // acknowledged before: the client has lost its state
+	for range 3 {
+		b.add([]byte("x"))
+	}
+	expect(2, "gone")
+	expect(3, "4 5 6 7")
+	b.add(make([]byte, 101)) // larger than the whole buffer
+	expect(7, "gone")
+	expect(8, "")
+	b.add([]byte("x"))
+	b.clear()
+	expect(8, "gone")
+	if b.next() != 10 || b.bytes != 0 {
+		t.Errorf("after clear: next %d, %d bytes", b.next(), b.bytes)
+	}
+}
+
+func TestReplayBufferStaysWithinItsBounds(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	b := replayBuffer{maxFrames: 20, maxBytes: 1000}
+	for range 10000 {
+		if r.IntN(3) == 0 {
+			b.ack(r.Uint64N(b.next()))
+		} else {
+			b.add(make([]byte, r.IntN(300)))
+		}
+		sum := 0
+		for i, f := range b.frames {
+			sum += len(f.data)
+			if f.seq != b.last-uint64(len(b.frames)-1-i) {
+				t.Fatalf("frames are not consecutive: %d at %d of %d, last %d", f.seq, i, len(b.frames), b.last)
+			}
+		}
+		if len(b.frames) > 20 || sum > 1000 || sum != b.bytes {
+			t.Fatalf("%d frames, %d bytes (counted %d)", len(b.frames), sum, b.bytes)
+		}
+	}
+}
+
+func TestMessagesAreAcceptedInOrderAndOnce(t *testing.T) {
+	var o inOrder
+	for i, test := range []struct {
+		seq  uint64
+		want verdict
+	}{{2, gap}, {1, fresh}, {1, duplicate}, {3, gap}, {2, fresh}, {3, fresh}, {1, duplicate}, {1 << 63, gap}, {4, fresh}} {
+		if got := o.accept(test.seq); got != test.want {
+			t.Errorf("step %d: accept(%d) = %d, want %d", i, test.seq, got, test.want)
+		}
+	}
+}
+
+func TestReplyStoreIsBounded(t *testing.T) {
+	var s replyStore
+	for i := range maxReplies + 10 {
+		id := fmt.Sprint(i)
+		if _, known := s.open(id); known {
+			t.Fatalf("%s is known", id)
+		}
+		s.close(id, reply{"ok", []byte("{}")})
+	}
+	if len(s.replies) != maxReplies || s.replies["9"] != nil || s.replies["10"] == nil {
+		t.Errorf("%d replies kept", len(s.replies))
+	}
+	for i := range 3 {
+		id := fmt.Sprint("big", i)
+		s.open(id)
+		s.close(id, reply{"answer", make([]byte, maxReplyBytes/2+1)})
+	}
+	if s.bytes > maxReplyBytes {
+		t.Errorf("%d bytes kept", s.bytes)
+	}
+	if r, known := s.open("big2"); !known || r == nil {
+		t.Error("the newest reply is gone")
+	}
+	s.close("never opened", reply{})
+	if _, known := s.replies["never opened"]; known {
+		t.Error("a reply without request is kept")
+	}
+}
+
+func TestResumeSendsAgainWhatTheClientHasNotGot(t *testing.T) {
+	f := newFixture(t, nil)
+	c, w := f.join(t, "pat@r")
+	x := f.sfu.session(t, 0)
+	for i := range 3 {
+		x.notify(sfu.NoticeParticipantLeft{Identity: fmt.Sprint("p", i+1)})
+		c.receive("participant_left")
+	}
+	c.cut()
+	x.expect(t, "socket lost")
+	x.notify(sfu.NoticeParticipantLeft{Identity: "p4"}) // while nobody listens
+
+	c, r := f.resumeWith(t, w, 2)
+	if r.Snapshot || r.Ack != 0 || len(r.ICEServers) != 1 {
+		t.Errorf("resumed: %+v", r)
+	}
+	x.expect(t, "socket back")
+	for seq := uint64(3); seq <= 4; seq++ {
+		e := c.receive("participant_left")
+		if b := bodyOf[ParticipantLeft](t, e); e.Seq != seq || b.Identity != fmt.Sprint("p", seq) {
+			t.Errorf("replayed %+v %+v, want %d", e, b, seq)
+		}
+	}
+}
+
+func TestARequestSentAgainGetsTheStoredReply(t *testing.T) {
+	f := newFixture(t, nil)
+	c, w := f.join(t, "pat@r")
+	x := f.sfu.session(t, 0)
+	const offer = `{"type":"offer","seq":1,"id":"q","body":{"sdp":"v=0","tracks":[],"seats":[]}}`
+	c.sendText(offer)
+	x.expect(t, "offer v=0")
+	first := c.receive("answer")
+	c.cut()
+	x.expect(t, "socket lost")
+
+	c, r := f.resumeWith(t, w, 0)
+	x.expect(t, "socket back")
+	if r.Ack != 1 {
+		t.Errorf("server has %d, want 1", r.Ack)
+	}
+	replayed := c.receive("answer")
+	if replayed.Seq != first.Seq || replayed.Re != "q" {
+		t.Errorf("replayed %+v", replayed)
+	}
+	for _, message := range []string{offer, strings.Replace(offer, `"seq":1`, `"seq":2`, 1)} {
+		c.sendText(message)
+		again := c.receive("answer")
+		if again.Re != "q" || string(again.Body) != string(first.Body) || again.Seq <= first.Seq {
+			t.Errorf("repeated request got %+v", again)
+		}
+	}
+	x.expectNothing(t) // the SFU was asked once
+}
+
+func TestARequestSentAgainTooLateIsRefused(t *testing.T) {
+	f := newFixture(t, nil)
+	c, _ := f.join(t, "pat@r")
+	const message = `{"type":"turn","seq":%d,"id":"q%d","body":{}}`
+	for i := 1; i <= maxReplies+1; i++ {
+		c.sendText(fmt.Sprintf(message, i, i))
+		c.receive("turn")
+	}
+	c.sendText(fmt.Sprintf(message, 1, 1))
+	if e, _ := c.expectError(codeReplyGone); e.Re != "q1" {
+		t.Errorf("refused %q", e.Re)
+	}
+}
+
+func TestLostDuplicateAndReorderedMessagesAreEachDoneOnce(t *testing.T) {
+	f := newFixture(t, func(c *Config) { c.Limits.MessageRate = 1e6 })
+	_, w := f.join(t, "pat@r")
+	x := f.sfu.session(t, 0)
+	r := rand.New(rand.NewPCG(3, 4))
+	const total = 200
+	done := uint64(0) // what the server says it has
+	for done < total {
+		c, resumed := f.resumeWith(t, w, 0)
+		done = resumed.Ack
+		var batch []uint64
+		for seq := done + 1; seq <= min(done+20, total); seq++ {
+			for range r.IntN(3) { // lost, once, or twice
+				batch = append(batch, seq)
+			}
+		}
+		if r.IntN(2) == 0 {
+			r.Shuffle(len(batch), func(i, j int) { batch[i], batch[j] = batch[j], batch[i] })
+		}
+		for _, seq := range batch {
+			c.sendText(fmt.Sprintf(`{"type":"candidate","seq":%d,"body":{"candidate":"%d"}}`, seq, seq))
+		}
+		c.sendText(`{"type":"ping","body":{"time":1}}`) // the server has read the batch
+		for {
+			e, err := c.next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e.Type == "pong" {
+				break
+			}
+		}
+	}
+	next := 1
+	for len(x.calls) > 0 {
+		call := <-x.calls
+		if !strings.HasPrefix(call, "candidate") {
+			continue
+		}
+		if call != fmt.Sprintf("candidate %d ", next) {
+			t.Fatalf("%q, want candidate %d", call, next)
+		}
+		next++
+	}
+	if next != total+1 {
+		t.Errorf("%d candidates, want %d", next-1, total)
+	}
+}
+
+func TestWhenTheReplayOverflowsASnapshotComes(t *testing.T) {
+	f := newFixture(t, func(c *Config) { c.Limits.ReplayMessages = 10 })
+	c, w := f.join(t, "pat@r")
+	x := f.sfu.session(t, 0)
+	c.cut()
+	x.expect(t, "socket lost")
+	x.notify(sfu.NoticeSeats{Seats: []sfu.Seat{{ID: "seat-0", Video: "3"}}, MissingPersons: 4})
+	for i := range 11 {
+		x.notify(sfu.NoticeParticipantLeft{Identity: fmt.Sprint(i)})
+	}
+	c, r := f.resumeWith(t, w, 0)
+	if !r.Snapshot {
+		t.Fatalf("resumed: %+v", r)
+	}
+	first := c.receive("state")
+	if s := bodyOf[State](t, first); s.Call != "call-1" || len(s.Participants) != 1 {
+		t.Errorf("state: %+v", s)
+	}
+	second := c.receive("seats")
+	if s := bodyOf[Seats](t, second); s.MissingPersons != 4 || second.Seq != first.Seq+1 {
+		t.Errorf("seats: %+v %+v", second, s)
+	}
+	x.notify(sfu.NoticeRecording{On: true})
+	if e := c.receive("recording"); e.Seq != first.Seq+2 {
+		t.Errorf("numbering does not go on: %+v", e)
+	}
+	if s := f.Stats(); s.Snapshots != 1 {
+		t.Errorf("%d snapshots counted", s.Snapshots)
+	}
+}
+
+func TestASecondSocketTakesOverAtOnce(t *testing.T) {
+	f := newFixture(t, nil)
+	old, w := f.join(t, "pat@r")
+	x := f.sfu.session(t, 0)
+	c, _ := f.resumeWith(t, w, 0)
+	old.expectClose(closeTakenOver)
+	x.notify(sfu.NoticeRecording{On: true})
+	c.receive("recording")
+	x.expectNothing(t) // it was never lost
+}
+
+func TestResumeNeedsTheSecret(t *testing.T) {
+	f := newFixture(t, nil)
+	_, w := f.join(t, "pat@r")
+	c := f.dial(t)
+	c.send(Envelope{Type: "resume"}, Resume{Session: w.Session, Secret: w.Secret + "x"})
+	c.expectError("TOKEN_BAD")
+	c.expectClose(closePolicy)
+}
+
+func TestALostSessionEndsAfterTheResumeWindow(t *testing.T) {
+	f := newFixture(t, func(c *Config) { c.Timing.ResumeWindow = 50 * time.Millisecond })
+	c, w := f.join(t, "pat@r")
+	x := f.sfu.session(t, 0)
+	c.cut()
+	x.expect(t, "socket lost")
+	x.expect(t, "leave lost")
+	c = f.dial(t)
+	c.send(Envelope{Type: "resume"}, Resume{Session: w.Session, Secret: w.Secret})
+	c.expectError(codeSessionUnknown)
+}
+
+func TestASlowReaderLosesItsSocketAndNotItsSession(t *testing.T) {
+	f := newFixture(t, func(c *Config) { c.Limits.QueueMessages = 8 })
+	c, w := f.join(t, "slow@r")
+	other, _ := f.join(t, "other@r")
+	x := f.sfu.session(t, 0)
+	// More than the buffers of both kernels hold.
+	big := strings.Repeat("x", 64<<10)
+	for range 400 {
+		x.notify(sfu.NoticeEvent{Event: event.Event{Type: event.QualityPoor, Data: map[string]any{"x": big}}})
+	}
+	x.expect(t, "socket lost")
+	if s := f.Stats(); s.SlowSockets != 1 {
+		t.Errorf("%d slow sockets counted", s.SlowSockets)
+	}
+	f.sfu.session(t, 1).notify(sfu.NoticeRecording{On: true})
+	other.receive("recording") // nobody else noticed
+	c.cut()
+	c, r := f.resumeWith(t, w, 0)
+	if !r.Snapshot {
+		t.Errorf("resumed: %+v", r)
+	}
+	c.receive("state")
+	x.expect(t, "socket back")
+}
+
+func TestTooManyNoticesBecomeASnapshot(t *testing.T) {
+	q := newNoticeQueue()
+	q.put(sfu.NoticeSeats{MissingPersons: 1})
+	q.put(sfu.NoticeMute{By: "doc"})
+	q.put(sfu.NoticeSeats{MissingPersons: 2})
+	for range maxNotices {
+		q.put(sfu.NoticeParticipant{})
+	}
+	q.put(sfu.NoticeEnded{Reason: media.EndCall})
+	items, snapshot, dropped := q.take()
+	if !snapshot || dropped == 0 || len(items) > maxNotices {
+		t.Fatalf("%d notices, snapshot %v, %d dropped", len(items), snapshot, dropped)
+	}
+	if items[0] != (sfu.Notice)(sfu.NoticeMute{By: "doc"}) {
+		t.Errorf("the mute is gone: %+v", items[0])
+	}
+	if s, ok := items[1].(sfu.NoticeSeats); !ok || s.MissingPersons != 2 {
+		t.Errorf("the newest seats are gone: %+v", items[1])
+	}
+	if _, ok := items[len(items)-1].(sfu.NoticeEnded); !ok {
+		t.Error("the end is gone")
+	}
+	for range 3 * maxNotices { // even a flood of what a snapshot does not repeat
+		q.put(sfu.NoticeMute{})
+	}
+	if items, _, _ := q.take(); len(items) > maxNotices {
+		t.Errorf("%d notices kept", len(items))
+	}
+}
+
+func TestHalfAFrameBlocksNobody(t *testing.T) {
+	f := newFixture(t, nil)
+	c, w := f.join(t, "pat@r")
+	// Half a frame, then silence: the server must not wait for the rest.
+	raw := c.ws.NetConn()
+	if _, err := raw.Write([]byte{0x81, 0xfe}); err != nil {
+		t.Fatal(err)
+	}
+	c2, _ := f.resumeWith(t, w, 0)
+	c2.sendText(`{"type":"ping","body":{"time":1}}`)
+	c2.receive("pong")
+	c.cut()
+	if err := c2.ws.WriteMessage(websocket.TextMessage, json.RawMessage(`{"type":"leave","seq":1}`)); err != nil {
+		t.Fatal(err)
+	}
+	c2.receive("ended")
+}
