@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // maxFragCandidates bounds the candidates of one SDP fragment.
@@ -35,6 +36,9 @@ func parseSDPFrag(body string) (sdpFrag, error) {
 		}
 		if len(line) < 2 || line[1] != '=' {
 			return sdpFrag{}, errors.New("a line is not of the form x=value")
+		}
+		if strings.ContainsFunc(line, unicode.IsControl) {
+			return sdpFrag{}, errors.New("a line holds control characters")
 		}
 		switch line[0] {
 		case 'm':

@@ -136,8 +136,8 @@ func (h *mediaHub) post(w http.ResponseWriter, r *http.Request, join joinOf) *fa
 	if f != nil {
 		return f
 	}
-	if err := new(sdp.SessionDescription).UnmarshalString(offer); err != nil {
-		return &failure{status: http.StatusBadRequest, code: problem.NotSDP, text: "body is not SDP: " + err.Error()}
+	if f := checkSDP(offer); f != nil {
+		return f
 	}
 	m, answer, f := h.open(r, request, offer)
 	if f != nil {
@@ -155,6 +155,18 @@ func (h *mediaHub) post(w http.ResponseWriter, r *http.Request, join joinOf) *fa
 	w.WriteHeader(http.StatusCreated)
 	// A client that has gone is noticed by ICE.
 	_, _ = io.WriteString(w, answer)
+	return nil
+}
+
+// checkSDP refuses what is no SDP before anybody joins for it.
+func checkSDP(offer string) *failure {
+	err := new(sdp.SessionDescription).UnmarshalString(offer)
+	if err == nil && !strings.HasPrefix(offer, "v=0") { // the parser takes an empty one
+		err = errors.New("it does not begin with v=0")
+	}
+	if err != nil {
+		return &failure{status: http.StatusBadRequest, code: problem.NotSDP, text: "body is not SDP: " + err.Error()}
+	}
 	return nil
 }
 
