@@ -214,8 +214,8 @@ func TestUndecidedConnectionsAreClosedByTheDeadline(t *testing.T) {
 	m, addr := serve(t, Config{Deadline: deadline})
 	allocate := stunRequest(t, stun.MethodAllocate)
 
-	silent, oneByte, slow := dial(t, addr), dial(t, addr), dial(t, addr)
 	start := time.Now()
+	silent, oneByte, slow := dial(t, addr), dial(t, addr), dial(t, addr)
 	send(t, oneByte, allocate[:1])
 	var wg sync.WaitGroup
 	wg.Go(func() { // a valid header at a byte per 100 ms would take 800 ms
