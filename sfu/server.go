@@ -27,6 +27,9 @@ type Config struct {
 	Network  Network
 	Media    MediaConfig
 	Calls    CallsConfig
+	// SessionEnded is called with the id of every session that is over, so
+	// that what was lent to it can be taken back. It must not block. May be nil.
+	SessionEnded func(session string)
 }
 
 // Network says how peers reach the server. The multiplexers belong to the
@@ -86,6 +89,9 @@ func (c *Config) setDefaults() {
 	if c.Network.IsRelay == nil {
 		c.Network.IsRelay = func(netip.Addr) bool { return false }
 	}
+	if c.SessionEnded == nil {
+		c.SessionEnded = func(string) {}
+	}
 	def(&c.Media.Timeout, 10*time.Second)
 	def(&c.Media.StallAfter, 3*time.Second)
 	def(&c.Calls.LingerClean, 5*time.Second)
@@ -103,6 +109,8 @@ type Server struct {
 	drops *dropCounters
 
 	wg sync.WaitGroup // the loops of calls and what they start
+
+	lives sync.Map // ids of living sessions
 
 	mu       sync.Mutex
 	draining bool
@@ -180,6 +188,12 @@ func (s *Server) Join(ctx context.Context, req JoinRequest) (*Session, error) {
 		}
 		return x, err
 	}
+}
+
+// Lives reports whether a session lives. It does not block.
+func (s *Server) Lives(session string) bool {
+	_, ok := s.lives.Load(session)
+	return ok
 }
 
 // OpenCall opens a call in a room that has none, or gives its details to one

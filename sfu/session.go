@@ -51,6 +51,7 @@ func newSession(c *call, p *participant, req JoinRequest) *Session {
 
 // start writes down who came.
 func (x *Session) start() {
+	x.c.s.lives.Store(x.id, struct{}{})
 	data := map[string]any{"text": "session opened"}
 	for k, v := range x.client {
 		data[k] = v
@@ -282,6 +283,8 @@ func (x *Session) close(why media.EndReason, code event.Code, by string) {
 	x.c.leave(x, why, by)
 	x.notify(NoticeEnded{Reason: why, Code: code, By: by})
 	close(x.done)
+	x.c.s.lives.Delete(x.id)
+	x.c.s.cfg.SessionEnded(x.id)
 	if x.peer != nil {
 		x.c.s.wg.Go(x.peer.close)
 	}

@@ -119,7 +119,7 @@ func (c *Conn) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 			return n, from, err
 		}
 		from = unmap(from)
-		if isVirtual(from.Addr()) {
+		if IsVirtual(from.Addr()) {
 			c.stats.forged.Add(1)
 			continue
 		}
@@ -193,7 +193,7 @@ func (c *Conn) fromPeer(b []byte, from netip.AddrPort) {
 // delivered are dropped and counted, as on any network.
 func (c *Conn) WriteToAddrPort(b []byte, to netip.AddrPort) (int, error) {
 	to = unmap(to)
-	if isVirtual(to.Addr()) {
+	if IsVirtual(to.Addr()) {
 		select {
 		case <-c.closed:
 			return 0, net.ErrClosed

@@ -18,7 +18,7 @@ var (
 	virtual6 = netip.MustParsePrefix("2001:2::/48")
 )
 
-func isVirtual(a netip.Addr) bool {
+func IsVirtual(a netip.Addr) bool {
 	if a.Is4() {
 		return virtual4.Contains(a)
 	}
@@ -61,7 +61,7 @@ func NewGroup(conns ...*Conn) (*Group, error) {
 			if other, taken := g.routes[a]; taken && other.conn != c {
 				return nil, fmt.Errorf("media address %s leads to two sockets, %s and %s", a, other.conn.local, c.local)
 			}
-			if isVirtual(a.Addr()) {
+			if IsVirtual(a.Addr()) {
 				return nil, fmt.Errorf("media address %s is in a range kept for virtual peers", a)
 			}
 			g.routes[a] = &route{addr: a, udp: net.UDPAddrFromAddrPort(a), conn: c}

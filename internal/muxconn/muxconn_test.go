@@ -93,7 +93,7 @@ func TestPeerAndSocketShareOneReader(t *testing.T) {
 	in := reads(t, c)
 
 	write(t, p, "by relay", c.local)
-	if d := next(t, in); d.data != "by relay" || d.from != p.addr || !isVirtual(d.from.Addr()) {
+	if d := next(t, in); d.data != "by relay" || d.from != p.addr || !IsVirtual(d.from.Addr()) {
 		t.Errorf("read %q from %v, want what the peer sent from its virtual address %v", d.data, d.from, p.addr)
 	}
 
@@ -251,18 +251,18 @@ func portOf(c *Conn) string {
 
 func TestForgedVirtualSourceIsDropped(t *testing.T) {
 	for _, a := range []string{"198.18.0.1", "198.19.255.254", "2001:2::1", "2001:2:0:ffff::1"} {
-		if !isVirtual(netip.MustParseAddr(a)) {
+		if !IsVirtual(netip.MustParseAddr(a)) {
 			t.Errorf("%s is not recognised as virtual", a)
 		}
 	}
 	for _, a := range []string{"198.17.255.255", "198.20.0.0", "2001:2:1::", "2001:db8::1", "127.0.0.1"} {
-		if isVirtual(netip.MustParseAddr(a)) {
+		if IsVirtual(netip.MustParseAddr(a)) {
 			t.Errorf("%s is taken for virtual", a)
 		}
 	}
 	for range 10000 {
 		for _, network := range []string{"udp4", "udp6"} {
-			if a := pickVirtual(network); !isVirtual(a.Addr()) || a.Port() < 1024 {
+			if a := pickVirtual(network); !IsVirtual(a.Addr()) || a.Port() < 1024 {
 				t.Fatalf("%v was drawn as a virtual address of %s", a, network)
 			}
 		}

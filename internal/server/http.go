@@ -1,0 +1,94 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"consilium/internal/api"
+	"consilium/internal/problem"
+	"consilium/signaling"
+	"consilium/web"
+)
+
+// Limits of an HTTP connection. Writing has none: a recording may be read for
+// hours, and a WebSocket has its own.
+const (
+	headerTimeout = 10 * time.Second
+	idleTimeout   = 2 * time.Minute
+	headerBytes   = 32 << 10 // a token of 8 KiB fits
+)
+
+func (s *Server) newSignaling() (*signaling.Server, error) {
+	key, err := s.data.sessionKey()
+	if err != nil {
+		return nil, err
+	}
+	c := s.cfg
+	return signaling.New(signaling.Config{
+		SFU: signaling.Adapt(s.sfu.Join), Auth: authenticator{s.auth}, SecretKey: key,
+		ICEServers: s.iceServers, Events: s.journal, Recording: c.Recording.Enabled,
+		Limits: signaling.LimitConfig{
+			MessageBytes: c.Signaling.MessageBytes, MessageRate: float64(c.Signaling.MessagesPerSecond),
+		},
+		Timing: signaling.Timing{ResumeWindow: c.Signaling.ResumeWindow, MediaTimeout: c.Media.Timeout},
+		Log:    s.log.With("part", "signaling"),
+	})
+}
+
+func (s *Server) newHTTP() (*http.Server, error) {
+	mux := http.NewServeMux()
+	a, err := s.newAPI()
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range api.Prefixes() {
+		mux.Handle(p, a)
+	}
+	signals := s.signals.Handler()
+	for _, p := range []string{"/ws", "/whip/", "/whep/"} {
+		mux.Handle(p, signals)
+	}
+	pages, err := web.Handler(web.Config{RecordingOff: !s.cfg.Recording.Enabled})
+	if err != nil {
+		return nil, fmt.Errorf("web client: %w", err)
+	}
+	mux.Handle("/", pages)
+	return &http.Server{
+		Handler:           s.guard(mux),
+		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: headerBytes,
+		ErrorLog:    slog.NewLogLogger(s.log.With("part", "http").Handler(), slog.LevelDebug),
+		BaseContext: func(net.Listener) context.Context { return context.Background() },
+	}, nil
+}
+
+// guard keeps a bug in a handler from taking the server down: the request
+// gets a 500, the log gets the cause.
+func (s *Server) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if cause := recover(); cause != nil && cause != http.ErrAbortHandler {
+				s.log.Error("a handler panicked", "path", r.URL.Path, "cause", cause)
+				problem.Write(w, http.StatusInternalServerError, problem.Internal, "an internal error; it was logged")
+			}
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (s *Server) newAPI() (*api.API, error) {
+	cfg := api.Config{
+		Calls: s.sfu, Auth: s.auth, Journal: s.journal, Ready: s.readyError,
+		PublicURL: s.cfg.HTTP.PublicURL, Metrics: s.metrics, Log: s.log.With("part", "api"),
+	}
+	if s.recorder != nil {
+		cfg.Recordings = recordings{s.cfg.Data}
+	}
+	if s.turn != nil {
+		cfg.TURN = turnCredentials{s}
+	}
+	return api.New(cfg)
+}

@@ -1,0 +1,286 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/pion/ice/v4"
+
+	"consilium/internal/config"
+	"consilium/internal/localaddr"
+	"consilium/internal/muxconn"
+	"consilium/internal/pionlog"
+	"consilium/internal/portmux"
+)
+
+// ICE-TCP: packets waiting for the agent, bytes waiting for a slow client (a
+// second of video at 2 Mbit/s: drops, not delay, must tell the sender), and how
+// long a connection may take to show who it is.
+const (
+	tcpReadQueue   = 64
+	tcpWriteBuffer = 256 << 10
+	tcpFirstSTUN   = 10 * time.Second
+)
+
+// network is every socket of the server, open from New on.
+type network struct {
+	addresses []netip.Addr // offered for media
+	media     *muxconn.Group
+	udp       ice.UDPMux
+	tcp       ice.TCPMux // nil: no ICE-TCP
+	stun      []net.PacketConn
+	ports     []*portmux.Mux // one a TCP port
+	http      []net.Listener
+	turn      []net.Listener
+	tcpPort   int // of ICE-TCP and TURN over TCP
+
+	httpAddress string // the first of http.address, with its real port
+}
+
+// openNetwork opens the sockets. What it has opened when one fails it closes.
+func openNetwork(c config.Config, log *slog.Logger) (_ *network, err error) {
+	n := &network{}
+	defer func() {
+		if err != nil {
+			n.close()
+		}
+	}()
+	n.addresses, err = chooseAddresses(c.Media, log)
+	if err != nil {
+		return nil, err
+	}
+	if err = n.openMedia(c, log); err != nil {
+		return nil, err
+	}
+	if err = n.openSTUN(c); err != nil {
+		return nil, err
+	}
+	if err = n.openTCP(c, log); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// chooseAddresses applies the filter of the configuration, and says of every
+// address that is not offered why.
+func chooseAddresses(m config.Media, log *slog.Logger) ([]netip.Addr, error) {
+	f := localaddr.Filter{
+		IncludeInterfaces: m.Interfaces.Include, ExcludeInterfaces: m.Interfaces.Exclude,
+		IPv4: slices.Contains(m.Families, "ipv4"), IPv6: slices.Contains(m.Families, "ipv6"),
+		LAN: m.LAN, Loopback: m.Loopback,
+	}
+	var err error
+	if f.IncludeNetworks, err = prefixes("media.networks.include", m.Networks.Include); err != nil {
+		return nil, err
+	}
+	if f.ExcludeNetworks, err = prefixes("media.networks.exclude", m.Networks.Exclude); err != nil {
+		return nil, err
+	}
+	all, err := localaddr.Interfaces()
+	if err != nil {
+		return nil, err
+	}
+	kept, excluded, err := localaddr.Select(all, f)
+	if err != nil {
+		return nil, err
+	}
+	for _, x := range excluded {
+		log.Debug("address is not offered for media", "address", x.IP, "interface", x.Interface, "reason", x.Reason)
+	}
+	var chosen []netip.Addr
+	for _, a := range kept {
+		chosen = append(chosen, a.IP)
+	}
+	return chosen, nil
+}
+
+func prefixes(key string, list []string) ([]netip.Prefix, error) {
+	var all []netip.Prefix
+	for _, text := range list {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", key, err)
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+// openMedia opens one UDP socket an address for media.
+func (n *network) openMedia(c config.Config, log *slog.Logger) error {
+	var conns []*muxconn.Conn
+	var muxes []ice.UDPMux
+	port := uint16(c.Media.UDPPort)
+	for _, a := range n.addresses {
+		conn, err := muxconn.Listen(netip.AddrPortFrom(a, port), muxconn.Config{Log: log})
+		if err != nil {
+			for _, c := range conns {
+				_ = c.Close()
+			}
+			return fmt.Errorf("media.udp_port %d: %w", c.Media.UDPPort, err)
+		}
+		port = conn.LocalAddr().(*net.UDPAddr).AddrPort().Port() // the same everywhere, also when the kernel chose it
+		conns = append(conns, conn)
+	}
+	group, err := muxconn.NewGroup(conns...)
+	if err != nil {
+		return err
+	}
+	n.media = group
+	for _, conn := range conns {
+		muxes = append(muxes, ice.NewUDPMuxDefault(ice.UDPMuxParams{
+			UDPConn: conn, Logger: pionlog.New(log).NewLogger("udpmux"),
+		}))
+	}
+	n.udp = muxes[0]
+	if len(muxes) > 1 {
+		n.udp = ice.NewMultiUDPMuxDefault(muxes...)
+	}
+	return nil
+}
+
+// openSTUN opens the UDP sockets of STUN and TURN, which must not be those of
+// media: Chromium gives whatever comes from a STUN server's address to its
+// STUN code, media too.
+func (n *network) openSTUN(c config.Config) error {
+	if !c.TURN.Enabled || c.TURN.UDPPort == 0 {
+		return nil
+	}
+	port := c.TURN.UDPPort
+	for _, a := range n.addresses {
+		conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, uint16(port))))
+		if err != nil {
+			return fmt.Errorf("turn.udp_port %d: %w", c.TURN.UDPPort, err)
+		}
+		port = conn.LocalAddr().(*net.UDPAddr).Port
+		n.stun = append(n.stun, conn)
+	}
+	return nil
+}
+
+// openTCP opens the TCP ports: those of http.address, and media.tcp_port on
+// every media address. Each port is told apart by first bytes; HTTP is
+// answered only where http.address says so.
+func (n *network) openTCP(c config.Config, log *slog.Logger) error {
+	plan, err := planTCP(c, n.addresses)
+	if err != nil {
+		return err
+	}
+	for _, p := range plan {
+		var ls []net.Listener
+		for _, a := range p.listen {
+			l, err := net.Listen("tcp", a)
+			if err != nil {
+				for _, l := range ls {
+					_ = l.Close()
+				}
+				return fmt.Errorf("listen on tcp %s: %w", a, err)
+			}
+			ls = append(ls, l)
+		}
+		if n.httpAddress == "" {
+			n.httpAddress = ls[0].Addr().String()
+		}
+		mux, err := portmux.New(portmux.Config{Listeners: ls, HTTPAllowed: p.http, Log: log})
+		if err != nil {
+			return err
+		}
+		n.ports = append(n.ports, mux)
+		n.http = append(n.http, mux.HTTP())
+		n.turn = append(n.turn, mux.TURN())
+		if n.tcp == nil && p.media {
+			n.tcpPort = ls[0].Addr().(*net.TCPAddr).Port
+			n.tcp = ice.NewTCPMuxDefault(ice.TCPMuxParams{
+				Listener: mux.ICE(), Logger: pionlog.New(log).NewLogger("tcpmux"),
+				ReadBufferSize: tcpReadQueue, WriteBufferSize: tcpWriteBuffer,
+				FirstStunBindTimeout: tcpFirstSTUN, AliveDurationForConnFromStun: tcpFirstSTUN,
+			})
+		} else {
+			_ = mux.ICE().Close()
+		}
+	}
+	return nil
+}
+
+// tcpPort is what listens on one TCP port.
+type tcpPort struct {
+	listen []string // host:port
+	media  bool     // ICE-TCP is offered here
+	http   func(local netip.Addr) bool
+}
+
+// planTCP says what to listen on. The port of http.address carries media as
+// well unless media.tcp_port names another.
+func planTCP(c config.Config, media []netip.Addr) ([]tcpPort, error) {
+	mediaPort := c.Media.TCPPort
+	byPort := map[int]*tcpPort{}
+	var order []int
+	at := func(port int) *tcpPort {
+		if byPort[port] == nil {
+			byPort[port] = &tcpPort{}
+			order = append(order, port)
+		}
+		return byPort[port]
+	}
+	hosts := map[int][]netip.Addr{}
+	everywhere := map[int]bool{}
+	for _, address := range c.HTTP.Address {
+		host, portText, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, fmt.Errorf("http.address %q: %w", address, err)
+		}
+		port, err := strconv.Atoi(portText)
+		if err != nil {
+			return nil, fmt.Errorf("http.address %q: %w", address, err)
+		}
+		p := at(port)
+		p.listen = append(p.listen, address)
+		p.media = mediaPort == 0 || mediaPort == port
+		if a, err := netip.ParseAddr(host); err == nil && !a.IsUnspecified() {
+			hosts[port] = append(hosts[port], a.Unmap())
+		} else {
+			everywhere[port] = true
+		}
+	}
+	if mediaPort != 0 {
+		p := at(mediaPort)
+		p.media = true
+		for _, a := range media {
+			if !everywhere[mediaPort] && !slices.Contains(hosts[mediaPort], a) {
+				p.listen = append(p.listen, netip.AddrPortFrom(a, uint16(mediaPort)).String())
+			}
+		}
+	}
+	var plan []tcpPort
+	for _, port := range order {
+		p := byPort[port]
+		allowed, all := hosts[port], everywhere[port]
+		p.http = func(local netip.Addr) bool { return all || slices.Contains(allowed, local.Unmap()) }
+		plan = append(plan, *p)
+	}
+	return plan, nil
+}
+
+// close closes what is open and not closed by the Run of its owner.
+func (n *network) close() error {
+	var errs []error
+	for _, c := range n.stun {
+		errs = append(errs, c.Close())
+	}
+	if n.tcp != nil {
+		errs = append(errs, n.tcp.Close())
+	}
+	if n.udp != nil {
+		errs = append(errs, n.udp.Close())
+	}
+	for _, l := range n.http {
+		_ = l.Close()
+	}
+	return errors.Join(errs...)
+}

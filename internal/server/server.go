@@ -1,0 +1,283 @@
+// Package server is the composition root: the one place where the parts of
+// Consilium meet. Read New from top to bottom: every part is made after what
+// it needs, and Run stops them in the reverse order.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"consilium/internal/auth"
+	"consilium/internal/config"
+	"consilium/internal/event"
+	"consilium/internal/journal"
+	"consilium/internal/metrics"
+	"consilium/internal/webhook"
+	"consilium/recorder"
+	"consilium/sfu"
+	"consilium/signaling"
+	"consilium/turn"
+)
+
+// Server is a whole Consilium.
+type Server struct {
+	cfg config.Config
+	log *slog.Logger
+
+	data     *dataDir
+	metrics  *metrics.Registry
+	auth     *auth.Authority
+	journal  *journal.Journal
+	webhook  *webhook.Sender    // nil: none is configured
+	recorder *recorder.Recorder // nil: recording is off
+	network  *network
+	turn     *turn.Server // nil: TURN is off
+	sfu      *sfu.Server
+	signals  *signaling.Server
+	http     *http.Server
+
+	ready    chan struct{}
+	draining sync.Once
+	drained  chan struct{}
+}
+
+// Shutdown times: how long each step of a stop may take.
+const (
+	finaliseTimeout = 20 * time.Second // recordings of the calls that were cut off
+	httpTimeout     = 5 * time.Second  // answers in progress
+)
+
+// New builds a server from a valid configuration and opens its sockets and
+// files; Run serves. An error says what to change.
+func New(cfg config.Config, log *slog.Logger) (_ *Server, err error) {
+	s := &Server{cfg: cfg, log: log, metrics: metrics.New(), ready: make(chan struct{}), drained: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			s.abandon()
+		}
+	}()
+	// The data directory comes first: it is locked, so that two servers never
+	// write the same recordings.
+	if s.data, err = openData(cfg.Data); err != nil {
+		return nil, err
+	}
+	if s.auth, err = auth.New(auth.Config{Keys: cfg.Keys}); err != nil {
+		return nil, err
+	}
+	// Events go somewhere before anything can emit one.
+	if err = s.openJournal(); err != nil {
+		return nil, err
+	}
+	// The recorder looks for what a crash left behind before calls begin.
+	if cfg.Recording.Enabled {
+		s.recorder, err = recorder.New(recorder.Config{
+			Dir: cfg.Data, MinFree: uint64(cfg.Recording.MinFree.Bytes),
+			Events: s.journal, Log: log.With("part", "recorder"), Version: version(),
+		})
+		if err != nil {
+			return nil, fmt.Errorf("recording: %w", err)
+		}
+	}
+	if s.network, err = openNetwork(cfg, log.With("part", "network")); err != nil {
+		return nil, err
+	}
+	if s.sfu, err = s.newSFU(); err != nil {
+		return nil, err
+	}
+	if cfg.TURN.Enabled {
+		if s.turn, err = s.newTURN(); err != nil {
+			return nil, err
+		}
+	}
+	if s.signals, err = s.newSignaling(); err != nil {
+		return nil, err
+	}
+	if s.http, err = s.newHTTP(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Server) openJournal() error {
+	sinks := []event.Sink{metrics.NewEvents(s.metrics)}
+	if url := s.cfg.Webhook.URL; url != "" {
+		var err error
+		s.webhook, err = webhook.New(webhook.Config{
+			URL: url, Secrets: []string{string(s.cfg.Webhook.Secret)}, Timeout: s.cfg.Webhook.Timeout,
+			RetryFor: s.cfg.Webhook.RetryFor, Metrics: s.metrics, Log: s.log.With("part", "webhook"),
+		})
+		if err != nil {
+			return fmt.Errorf("webhook: %w", err)
+		}
+		sinks = append(sinks, s.webhook)
+	}
+	var err error
+	s.journal, err = journal.New(journal.Config{
+		Path: filepath.Join(s.cfg.Data, "consilium.db"), Keep: s.cfg.Journal.Keep,
+		Sinks: sinks, Metrics: s.metrics, Log: s.log.With("part", "journal"),
+	})
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	return nil
+}
+
+func (s *Server) newSFU() (*sfu.Server, error) {
+	c := s.cfg
+	cfg := sfu.Config{
+		Log:    s.log.With("part", "sfu"),
+		Events: s.journal,
+		Network: sfu.Network{
+			UDP: s.network.udp, TCP: s.network.tcp, Addresses: s.network.addresses, IsRelay: isRelay,
+		},
+		Media: sfu.MediaConfig{
+			Video: c.Media.Codecs.Video, StartBitrate: c.Media.StartBitrate,
+			Timeout: c.Media.Timeout, StallAfter: c.Media.StallAfter,
+		},
+		Calls: sfu.CallsConfig{
+			HoldPatients: c.Calls.WaitingRoom == config.WaitingRoomPatients,
+			LingerClean:  c.Calls.LingerClean, LingerLost: c.Calls.LingerLost, Unattended: c.Calls.Unattended,
+			MaxCalls: c.Calls.MaxCalls, MaxParticipants: c.Calls.MaxParticipants,
+		},
+	}
+	if s.recorder != nil {
+		cfg.Recorder = recorderAdapter{s.recorder}
+	}
+	// A session's relay goes with the session.
+	cfg.SessionEnded = func(session string) {
+		if s.turn != nil {
+			s.turn.Revoke(session)
+		}
+	}
+	return sfu.New(cfg)
+}
+
+// Ready is closed when the server takes calls.
+func (s *Server) Ready() <-chan struct{} { return s.ready }
+
+// Handler is the HTTP side of the server.
+func (s *Server) Handler() http.Handler { return s.http.Handler }
+
+// Reload takes over what a SIGHUP may change: the keys of tokens.
+func (s *Server) Reload(cfg config.Config) error {
+	return s.auth.Reload(auth.Config{Keys: cfg.Keys})
+}
+
+// Run serves until ctx is done and then stops: no new joins, clients are told,
+// calls end, recordings are finalised, events are delivered. It returns when
+// everything has ended; the error is that of the first part that failed.
+func (s *Server) Run(ctx context.Context) error {
+	// Stages stop in reverse order, each when those above it have ended: what
+	// emits events before what carries them.
+	bottom := newStage("events")
+	if s.webhook != nil {
+		bottom.run("webhook", s.webhook.Run)
+	}
+	bottom.run("journal", s.journal.Run)
+
+	storage := newStage("recordings")
+	if s.recorder != nil {
+		storage.run("recorder", s.recorder.Run)
+	}
+
+	middle := newStage("media")
+	for _, p := range s.network.ports {
+		middle.run("port mux", p.Run)
+	}
+	if s.turn != nil {
+		middle.run("turn", s.turn.Run)
+	}
+
+	top := newStage("calls")
+	top.run("sfu", s.sfu.Run)
+	top.run("signaling", s.signals.Run)
+
+	for _, l := range s.network.http {
+		middle.run("http", func(context.Context) error {
+			if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
+			return nil
+		})
+	}
+	close(s.ready)
+	s.log.Info("ready", "addresses", s.network.addresses)
+
+	stages := []*stage{top, middle, storage, bottom}
+	err := firstFailure(ctx, stages)
+	s.drain()
+	for _, st := range stages {
+		if st == middle {
+			s.closeHTTP()
+		}
+		err = errors.Join(err, st.stop())
+		if st == middle {
+			err = errors.Join(err, s.network.close())
+		}
+	}
+	return errors.Join(err, s.data.close())
+}
+
+// drain tells clients that the server stops and refuses new ones.
+func (s *Server) drain() {
+	s.draining.Do(func() {
+		close(s.drained)
+		s.signals.Drain()
+	})
+}
+
+func (s *Server) closeHTTP() {
+	ctx, cancel := context.WithTimeout(context.Background(), httpTimeout)
+	defer cancel()
+	if err := s.http.Shutdown(ctx); err != nil {
+		_ = s.http.Close()
+	}
+}
+
+// readyError says why the server takes no calls just now.
+func (s *Server) readyError() error {
+	select {
+	case <-s.drained:
+		return errors.New("the server is stopping")
+	default:
+	}
+	select {
+	case <-s.ready:
+		return nil
+	default:
+		return errors.New("the server is starting")
+	}
+}
+
+// Address is where HTTP is served: the first address of http.address.
+func (s *Server) Address() string { return s.network.httpAddress }
+
+// version of the software, for manifests.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}
+
+// abandon closes what New has opened when it can't go on.
+func (s *Server) abandon() {
+	if s.network != nil {
+		_ = s.network.close()
+	}
+	if s.journal != nil {
+		ended, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = s.journal.Run(ended) // closes the database
+	}
+	if s.data != nil {
+		_ = s.data.close()
+	}
+}

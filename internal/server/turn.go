@@ -1,0 +1,98 @@
+package server
+
+import (
+	"crypto/rand"
+	"net"
+	"net/netip"
+	"net/url"
+	"time"
+
+	"consilium/internal/api"
+	"consilium/internal/muxconn"
+	"consilium/signaling"
+	"consilium/turn"
+)
+
+// isRelay reports whether a peer's address is that of our own relay.
+func isRelay(a netip.Addr) bool { return muxconn.IsVirtual(a) }
+
+func (s *Server) newTURN() (*turn.Server, error) {
+	c := s.cfg.TURN
+	secrets := []string{string(c.Secret)}
+	if c.Secret == "" {
+		secrets[0] = rand.Text() + rand.Text()
+	}
+	if c.PreviousSecret != "" {
+		secrets = append(secrets, string(c.PreviousSecret))
+	}
+	return turn.New(turn.Config{
+		Realm: c.Realm, Secrets: secrets, SessionTTL: c.TTL,
+		UDP: s.network.stun, TCP: s.network.turn,
+		OpenRelay: func(network string) (net.PacketConn, error) {
+			p, err := s.network.media.OpenPeer(network)
+			if err != nil {
+				return nil, err // not p: a nil pointer is no nil interface
+			}
+			return p, nil
+		},
+		Media:      s.network.media.Advertised(),
+		Live:       s.sfu.Lives,
+		PerSession: turn.Limits{Allocations: c.AllocationsPerSession, Bandwidth: c.Bandwidth * 1000},
+		Log:        s.log.With("part", "turn"),
+	})
+}
+
+// turnURIs are the URIs of the embedded TURN server as clients reach it.
+func (s *Server) turnURIs() []string {
+	udp, tcp := 0, 0
+	if len(s.network.stun) > 0 {
+		udp = s.network.stun[0].LocalAddr().(*net.UDPAddr).Port
+	}
+	if len(s.network.turn) > 0 {
+		tcp = s.network.tcpPort
+	}
+	return turn.URIs(s.turnHost(), udp, tcp, 0)
+}
+
+// turnHost is the host that clients know: that of the public URL, or else the
+// first address offered for media that is not loopback.
+func (s *Server) turnHost() string {
+	if u, err := url.Parse(s.cfg.HTTP.PublicURL); err == nil && u.Hostname() != "" {
+		a, err := netip.ParseAddr(u.Hostname())
+		if err != nil && u.Hostname() != "localhost" || err == nil && !a.IsLoopback() {
+			return u.Hostname()
+		}
+	}
+	for _, a := range s.network.addresses {
+		if !a.IsLoopback() {
+			return a.String()
+		}
+	}
+	return s.network.addresses[0].String()
+}
+
+// iceServers mints the servers of one session.
+func (s *Server) iceServers(session, _ string) []signaling.ICEServer {
+	if s.turn == nil {
+		return nil
+	}
+	c, err := s.turn.Mint(turn.Session, session)
+	if err != nil {
+		s.log.Error("no TURN credential for a session", "session", session, "err", err)
+		return nil
+	}
+	return []signaling.ICEServer{{URLs: s.turnURIs(), Username: c.Username, Credential: c.Password}}
+}
+
+// turnCredentials answers GET /v1/turn.
+type turnCredentials struct{ s *Server }
+
+func (t turnCredentials) Credentials(username string) (api.TURNCredentials, error) {
+	c, err := t.s.turn.Mint(turn.User, username)
+	if err != nil {
+		return api.TURNCredentials{}, err
+	}
+	return api.TURNCredentials{
+		Username: c.Username, Password: c.Password, TTL: int(c.TTL / time.Second), URIs: t.s.turnURIs(),
+	}, nil
+}
