@@ -178,8 +178,8 @@ func (r *rewriter) lastKept() *segment {
 // elapsed is the time since the last packet in units of the RTP clock, and at
 // least a sixtieth of a second.
 func (r *rewriter) elapsed(now time.Time) uint32 {
-	d := max(now.Sub(r.timeAt), time.Second/60)
-	return uint32(d.Seconds() * float64(r.clockRate))
+	ticks := now.Sub(r.timeAt).Microseconds() * int64(r.clockRate) / 1_000_000
+	return uint32(max(ticks, int64(r.clockRate)/60))
 }
 
 // timestamp maps an RTP timestamp of the current source; false when it has
