@@ -341,8 +341,8 @@ func (k *track) finish() {
 		}
 		k.write(k.timeline.release())
 		k.takeReports()
-		k.closeSegment()
 	})
+	k.guard(k.closeSegment)
 	k.assembler.close()
 	ended := k.recording.sessionMS(k.ending.at)
 	k.recording.book.update(func(m *Manifest) {

@@ -18,7 +18,7 @@ var errPayload = errors.New("payload can't be used")
 func newBuilder(t media.Track) (builder, error) {
 	switch t.Codec {
 	case media.Opus:
-		return nil, nil // packets are frames
+		return noBuilder{}, nil
 	case media.VP8:
 		return &vp8Builder{}, nil
 	case media.VP9:
@@ -30,6 +30,13 @@ func newBuilder(t media.Track) (builder, error) {
 	}
 	return nil, fmt.Errorf("codec %q can't be recorded", t.Codec)
 }
+
+// noBuilder is for codecs whose packets are frames.
+type noBuilder struct{}
+
+func (noBuilder) reset()                 {}
+func (noBuilder) add([]byte) error       { return errPayload }
+func (noBuilder) finish() (frame, error) { return frame{}, errPayload }
 
 // vp8Builder joins the payloads of a frame behind their descriptors
 // (RFC 7741, 4.2).
