@@ -212,7 +212,6 @@ func Dev() Config {
 	c := Default()
 	c.Data = "data"
 	c.HTTP.Address = []string{"127.0.0.1:8080"}
-	c.HTTP.PublicURL = "http://127.0.0.1:8080"
 	c.Keys = map[string]Key{DevKeyID: {Secret: DevSecret}}
 	c.Media.UDPPort = 8443
 	c.Media.TCPPort = 8080

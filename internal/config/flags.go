@@ -55,3 +55,6 @@ func (k *keyFlag) Set(text string) error {
 	k.flags.settings = append(k.flags.settings, setting{path: k.path, form: formText, text: text, where: whereFlag + k.path})
 	return nil
 }
+
+// Empty reports whether no key was given.
+func (f *Flags) Empty() bool { return len(f.settings) == 0 }

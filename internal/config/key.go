@@ -64,16 +64,24 @@ func Paths() []string {
 	return paths
 }
 
-// pathsLike returns Paths with the key id of path, if it has one.
-func pathsLike(path string) []string {
-	paths := Paths()
+// meant returns what somebody who wrote path may have meant: every key and
+// section, with the key id of path if it has one.
+func meant(path string) []string {
+	id := idPlaceholder
 	if rest, ok := strings.CutPrefix(path, keysSection+"."); ok {
-		id, _, _ := strings.Cut(rest, ".")
-		for i := range paths {
-			paths[i] = strings.Replace(paths[i], idPlaceholder, id, 1)
-		}
+		id, _, _ = strings.Cut(rest, ".")
 	}
-	return paths
+	var all []string
+	for _, known := range Paths() {
+		known = strings.Replace(known, idPlaceholder, id, 1)
+		for i, r := range known {
+			if r == '.' && !slices.Contains(all, known[:i]) {
+				all = append(all, known[:i])
+			}
+		}
+		all = append(all, known)
+	}
+	return all
 }
 
 // keyFields returns the names under keys.<id>.

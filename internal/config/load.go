@@ -75,7 +75,7 @@ func (l *loader) apply(settings []setting, problems Problems) {
 		if err := l.cfg.set(s); err != nil {
 			p := Problem{Where: s.where, Key: s.path, What: err.Error()}
 			if _, _, known := l.cfg.field(s.path); !known {
-				p.Remedy = suggest(s.path, pathsLike(s.path), "see config.example.yaml for the keys there are")
+				p.Remedy = suggest(s.path, meant(s.path), "see config.example.yaml for the keys there are")
 			}
 			l.problems = append(l.problems, p)
 			continue

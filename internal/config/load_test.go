@@ -117,7 +117,7 @@ func TestEveryKeyCanBeSetByEachSource(t *testing.T) {
 func TestBadFilesAreRefusedWithLineAndRemedy(t *testing.T) {
 	for name, tc := range map[string]struct{ yaml, want string }{
 		"unknown key":           {"http:\n  adress: [x]\n", "c.yaml:2: http.adress: unknown key; did you mean http.address?"},
-		"unknown section":       {"htp:\n  address: [x]\n", "c.yaml:1: htp: unknown key"},
+		"unknown section":       {"htp:\n  address: [x]\n", "c.yaml:1: htp: unknown key; did you mean http?"},
 		"unknown field of key":  {"keys:\n  mis:\n    secrt: x\n", "c.yaml:3: keys.mis.secrt: unknown key; did you mean keys.mis.secret?"},
 		"duplicate key":         {"data: a\nhttp: {}\ndata: b\n", "c.yaml:3: "},
 		"number for string":     {"turn:\n  realm: 12\n", "c.yaml:2: turn.realm: want a string; put it in quotes"},

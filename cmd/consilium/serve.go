@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"consilium/internal/auth"
+	"consilium/internal/config"
+)
+
+// server is what serve needs of internal/server.
+type server interface {
+	// Run serves until ctx is done, then drains and returns.
+	Run(ctx context.Context) error
+	// Ready is closed when /readyz answers 200.
+	Ready() <-chan struct{}
+	// Reload takes over the parts of cfg that can change while serving.
+	Reload(cfg config.Config) error
+}
+
+const (
+	devRoom    = "demo"
+	devLinkTTL = 24 * time.Hour
+)
+
+func serveCommand() command {
+	return command{
+		name:    "serve",
+		args:    "[--config FILE] [--dev] [--data DIR] [--KEY VALUE ...]",
+		summary: "hold calls until SIGTERM or SIGINT",
+		details: `  --config FILE   configuration; consilium check --example prints a commented one
+  --dev           try it out: plain HTTP on 127.0.0.1:8080, a key everybody knows,
+                  data in ./data; prints a link for a doctor and one for a patient
+  --data DIR      directory of everything that is kept
+  --KEY VALUE     any key of the configuration, like --log.level debug
+
+Signals: SIGTERM and SIGINT drain (no new joins, clients are told, recordings
+are finished), a second one ends at once; SIGHUP reloads keys and log level.
+
+examples:
+  consilium serve --dev
+  consilium serve --config /etc/consilium/config.yaml
+`,
+		define: func(fs *flag.FlagSet, args []string) action {
+			s := &source{}
+			s.define(fs)
+			s.keys = config.RegisterFlags(fs, args)
+			return func(ctx context.Context, p *program, args []string) error {
+				if err := noArguments("serve", args); err != nil {
+					return err
+				}
+				return serve(ctx, p, s)
+			}
+		},
+	}
+}
+
+// serve runs a server until a signal or a failure ends it.
+func serve(ctx context.Context, p *program, src *source) error {
+	cfg, err := src.load(p)
+	if err != nil {
+		return err
+	}
+	level := new(slog.LevelVar)
+	log := newLogger(p, cfg, level)
+
+	// Signals first: one that comes while starting must not kill half a server.
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+
+	links, err := devLinks(src.dev, cfg)
+	if err != nil {
+		return err
+	}
+	srv, err := p.newServer(cfg, log)
+	if err != nil {
+		return err
+	}
+	return superviseServer(ctx, stop, srv, hangups,
+		func() error { return printLinks(p, links) },
+		func() { reload(p, src, srv, level, log) })
+}
+
+// superviseServer runs srv, calls ready once it is ready and hangup for each
+// SIGHUP, and returns when Run and everything here has ended. Once ctx is done
+// it calls stop, so that a second signal ends the process.
+func superviseServer(ctx context.Context, stop func(), srv server, hangups <-chan os.Signal, ready func() error, hangup func()) error {
+	ended := make(chan struct{})
+	var readyErr error
+	var watcher sync.WaitGroup
+	runCtx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	watcher.Go(func() {
+		isReady := srv.Ready()
+		for {
+			select {
+			case <-isReady:
+				isReady = nil // once
+				if readyErr = ready(); readyErr != nil {
+					cancel()
+				}
+			case <-hangups:
+				hangup()
+			case <-runCtx.Done():
+				stop()
+				<-ended
+				return
+			case <-ended:
+				return
+			}
+		}
+	})
+	err := srv.Run(runCtx)
+	close(ended)
+	watcher.Wait()
+	return errors.Join(err, readyErr)
+}
+
+// newLogger returns a logger to stderr as configured; level can be changed
+// while it is in use.
+func newLogger(p *program, cfg config.Config, level *slog.LevelVar) *slog.Logger {
+	setLevel(level, cfg)
+	options := &slog.HandlerOptions{Level: level}
+	if cfg.Log.Format == "json" {
+		return slog.New(slog.NewJSONHandler(p.stderr, options))
+	}
+	return slog.New(slog.NewTextHandler(p.stderr, options))
+}
+
+func setLevel(level *slog.LevelVar, cfg config.Config) {
+	if err := level.UnmarshalText([]byte(cfg.Log.Level)); err != nil {
+		level.Set(slog.LevelInfo) // config knows only levels that slog knows
+	}
+}
+
+// reload reads the configuration again and hands it to the server. What can't
+// be used changes nothing.
+func reload(p *program, src *source, srv server, level *slog.LevelVar, log *slog.Logger) {
+	cfg, err := src.load(p)
+	if err == nil {
+		err = srv.Reload(cfg)
+	}
+	if err != nil {
+		log.Error("configuration not reloaded; the old one goes on", "error", err)
+		return
+	}
+	setLevel(level, cfg)
+	log.Info("configuration reloaded")
+}
+
+// devLinks returns the lines that serve --dev prints, nothing without --dev.
+func devLinks(dev bool, cfg config.Config) ([]string, error) {
+	if !dev {
+		return nil, nil
+	}
+	base, err := baseURL(cfg.HTTP)
+	if err != nil {
+		return nil, err
+	}
+	authority, err := auth.New(auth.Config{Keys: cfg.Keys})
+	if err != nil {
+		return nil, err
+	}
+	var lines []string
+	for _, person := range []auth.Claims{
+		{Subject: "doctor", Role: auth.RoleDoctor, Name: "Doctor"},
+		{Subject: "patient", Role: auth.RolePatient, Name: "Patient"},
+	} {
+		person.Issuer, person.Room = config.DevKeyID, devRoom
+		token, err := authority.Mint(person, devLinkTTL)
+		if err != nil {
+			return nil, err
+		}
+		lines = append(lines, fmt.Sprintf("%s: %s", person.Subject, joinLink(base, devRoom, token)))
+	}
+	return lines, nil
+}
+
+// baseURL returns the URL that links of --dev begin with.
+func baseURL(h config.HTTP) (string, error) {
+	if h.PublicURL != "" {
+		return h.PublicURL, nil
+	}
+	host, port, err := net.SplitHostPort(h.Address[0])
+	if err != nil {
+		return "", fmt.Errorf("http.address: %w", err)
+	}
+	if port == "0" {
+		return "", errors.New("http.address: --dev prints links, so it needs a port other than 0, or http.public_url")
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port), nil
+}
+
+func printLinks(p *program, links []string) error {
+	for _, line := range links {
+		if _, err := fmt.Fprintln(p.stdout, line); err != nil {
+			return fmt.Errorf("print links: %w", err)
+		}
+	}
+	return nil
+}
