@@ -1,0 +1,4 @@
+// @ts-check
+import { noticePage } from './ui/notice.js';
+
+noticePage('admin');

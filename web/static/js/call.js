@@ -1,0 +1,177 @@
+// @ts-check
+// The page /r/{room}.
+import { diagnoseBrowser, inAppBrowser } from './client/diagnose.js';
+import { Call } from './client/call.js';
+import { ClientLog } from './client/log.js';
+import { LocalMedia } from './client/local.js';
+import { lang, preferredLanguage, t, useLanguage } from './lib/i18n.js';
+import { effect } from './lib/signal.js';
+import { callScreen } from './ui/call-screen.js';
+import { joinScreen } from './ui/join.js';
+import { readClaims, wantedDevices } from './ui/join-token.js';
+import { keep, recall } from './ui/kept.js';
+import { connectingScreen, endedScreen, failedScreen, waitingScreen } from './ui/plain.js';
+
+const room = decodeURIComponent(location.pathname.split('/')[2] ?? '');
+const recording = document.documentElement.dataset.recording !== 'off';
+const kept = recall(room);
+// The fragment may stay in the address: the link has to survive being opened
+// again, and a fragment never leaves the browser.
+const token = location.hash.slice(1) || kept?.token || '';
+const claims = readClaims(token);
+const wanted = wantedDevices(claims);
+const log = new ClientLog();
+const local = new LocalMedia((stage, text, data, code) => log.add(stage, text, data, code));
+
+/** @type {Call | null} */
+let call = null;
+/** @type {import('./client/messages.js').Consent | undefined} */
+let consent = kept?.consent;
+let secret = kept?.secret ?? '';
+/** @type {(() => void) | null} */
+let stopScreen = null;
+
+/** What tests and people with a console may look at; see docs/reference/testids.md. */
+Object.defineProperty(window, 'consilium', {
+  value: { get call() { return call; }, get pc() { return call?.peer?.pc ?? null; }, local },
+});
+
+/** @param {import('./ui/plain.js').Screen} screen */
+function show(screen) {
+  stopScreen?.();
+  document.querySelector('main')?.remove();
+  document.body.append(screen.element);
+  stopScreen = screen.stop;
+}
+
+function remember() {
+  if (!secret) return;
+  keep(room, {
+    secret, token, consent, choice: local.choice.peek(),
+    muted: { mic: local.mic.peek().muted, cam: local.cam.peek().muted },
+  });
+}
+
+function clientInfo() {
+  const connection = /** @type {{effectiveType?: string} | undefined} */ (Reflect.get(navigator, 'connection'));
+  return {
+    user_agent: navigator.userAgent.slice(0, 400), lang: lang.peek(),
+    screen: `${screen.width}x${screen.height}@${devicePixelRatio}`, network: connection?.effectiveType ?? '',
+    version: new URL(import.meta.url).pathname.split('/')[2],
+  };
+}
+
+function join() {
+  const url = new URL('/ws', location.href);
+  url.protocol = location.protocol === 'https:' ? 'wss:' : 'ws:';
+  url.hash = '';
+  call = new Call({
+    url: url.href, token, rejoin: secret, consent, client: clientInfo(), local, log,
+    onSecret: (value) => {
+      secret = value ?? '';
+      if (secret) remember();
+      else keep(room, null);
+    },
+  });
+  follow(call);
+  call.join();
+}
+
+/** Shows the screen that fits the state of a call. @param {Call} current */
+function follow(current) {
+  const stop = effect(() => {
+    const phase = current.phase.value;
+    if (current !== call) return stop();
+    if (phase === 'connecting') show(connectingScreen());
+    else if (phase === 'waiting') show(waitingScreen(current, local, leave));
+    else if (phase === 'joined') show(callScreen({ call: current, local, wanted, onLeave: leave, onRejoin: rejoin }));
+    else if (phase === 'refused') refused(current.refused.peek()?.code ?? 'UNKNOWN', current.me.peek()?.role);
+    else if (phase === 'ended') ended(current);
+  });
+}
+
+/** @param {Call} current */
+function ended(current) {
+  const reason = current.ended.peek() ?? { reason: 'left' };
+  if (reason.retry) {
+    show(failedScreen(reason.code || 'SERVER_RESTART', claims.role, null));
+    setTimeout(join, reason.retry * 1000);
+    return;
+  }
+  local.close();
+  show(endedScreen(reason, reason.by ? current.roster.name(reason.by) : '', again));
+}
+
+/** @param {string} code @param {string} [role] */
+function refused(code, role = claims.role) {
+  local.close();
+  const final = ['TOKEN_BAD', 'TOKEN_EXPIRED', 'INSECURE_PAGE', 'BROWSER_OLD'].includes(code);
+  show(failedScreen(code === code.toUpperCase() ? code : 'UNKNOWN', role, final ? null : again));
+}
+
+function leave() {
+  call?.leave();
+}
+
+/** A new session in the place of this one, with what is open already. */
+function rejoin() {
+  call?.connection.close();
+  call?.peer?.close();
+  join();
+}
+
+/** From the beginning, as a person would. */
+function again() {
+  location.reload();
+}
+
+function askFirst() {
+  show(joinScreen({
+    name: claims.name || claims.sub || t('join.guest'), local, wanted, recording, inApp: inAppBrowser(),
+    openDevices: () => local.open(wanted),
+    onJoin: (given) => {
+      consent = given;
+      join();
+    },
+    onRefuse: (given) => {
+      consent = given;
+      log.add('page', 'recording refused', {}, 'CONSENT_REFUSED');
+      local.close();
+      join(); // the server notes the refusal and refuses the session
+    },
+  }));
+}
+
+/** A reload in mid-call: back at once, as one was. @param {import('./ui/kept.js').Kept} last */
+async function comeBack(last) {
+  show(connectingScreen());
+  local.choice.value = last.choice;
+  local.mic.value = { ...local.mic.peek(), muted: last.muted.mic };
+  local.cam.value = { ...local.cam.peek(), muted: last.muted.cam };
+  await local.open(wanted);
+  join();
+}
+
+async function start() {
+  await useLanguage(preferredLanguage(claims.lang));
+  effect(() => {
+    document.title = call?.me.value?.room ? `${t('title.call')} · Consilium` : `${t('title.join')} · Consilium`;
+  });
+  effect(() => {
+    local.mic.value;
+    local.cam.value;
+    local.choice.value;
+    remember();
+  });
+  log.add('page', 'loaded', { secure: isSecureContext, framed: self !== top, visible: document.visibilityState });
+  addEventListener('online', () => call?.networkChanged());
+  addEventListener('visibilitychange', () => log.add('page', `page ${document.visibilityState}`));
+  const problem = token || kept ? diagnoseBrowser() : 'TOKEN_BAD';
+  if (problem) {
+    log.add('page', 'page not usable', {}, problem);
+    show(failedScreen(problem, claims.role, null));
+  } else if (kept?.secret) await comeBack(kept);
+  else askFirst();
+}
+
+start();

@@ -1,0 +1,289 @@
+// @ts-check
+// A call as the client sees it: who is there, what arrives from whom, what
+// goes wrong. Everything readable is a signal; nothing here touches the page.
+import { signal } from '../lib/signal.js';
+import { Connection } from './protocol.js';
+import { Failures } from './failures.js';
+import { Peer } from './peer.js';
+import { Roster } from './roster.js';
+import { StatsReporter } from './stats.js';
+
+/** @typedef {import('./messages.js').Welcome} Welcome */
+/** @typedef {import('./messages.js').Consent} Consent */
+/** @typedef {'idle' | 'connecting' | 'waiting' | 'joined' | 'ended' | 'refused'} Phase */
+
+const LEAVE_PATIENCE = 800; // ms to wait for the last word of the server
+
+// Codes that the state of the connection raises and clears.
+const ROUTE_CODES = ['NO_ROUTE', 'NO_CANDIDATES', 'DTLS_FAILED', 'TURN_AUTH'];
+const SOCKET_CODES = ['SIGNAL_LOST', 'SERVER_BUSY', 'SERVER_RESTART', 'RECORDER_FAILED'];
+
+/**
+ * @typedef {object} CallOptions
+ * @property {string} url  of GET /ws
+ * @property {string} token
+ * @property {string} rejoin  secret kept from before a reload, or ""
+ * @property {Consent | undefined} consent
+ * @property {import('./messages.js').ClientInfo} client
+ * @property {import('./local.js').LocalMedia} local
+ * @property {import('./log.js').ClientLog} log
+ * @property {(secret: string | null) => void} onSecret  keep it for a reload; null: forget it
+ */
+
+export class Call {
+  phase = signal(/** @type {Phase} */ ('idle'));
+  me = signal(/** @type {Welcome | null} */ (null));
+  socket = signal({ state: /** @type {import('./protocol.js').SocketState} */ ('connecting'), attempt: 0 });
+  media = signal(/** @type {RTCPeerConnectionState} */ ('new'));
+  recording = signal(/** @type {import('./messages.js').RecordingBody} */ ({ on: false }));
+  ended = signal(/** @type {import('./messages.js').Ended | null} */ (null));
+  refused = signal(/** @type {import('./messages.js').ErrorBody | null} */ (null));
+  failures = new Failures();
+  roster = new Roster();
+
+  /** @type {Peer | null} */ peer = null;
+  /** @type {StatsReporter | null} */ #stats = null;
+  #reportTimer = 0;
+  #verdict = '';
+
+  /** @param {CallOptions} options */
+  constructor(options) {
+    this.options = options;
+    this.connection = new Connection(options.url, options.rejoin, {
+      hello: (rejoin) => this.#hello(rejoin),
+      onWelcome: (w) => this.#welcome(w),
+      onResumed: (r) => this.peer?.refresh(r.ice_servers),
+      onMessage: (type, body) => this.#message(type, body),
+      onEnded: (e) => this.#finish(e),
+      onRefused: (e) => this.#refuse(e),
+      onState: (state, attempt) => this.#socketState(state, attempt),
+      onLog: (text, data, code) => {
+        options.log.add('socket', text, data, code);
+        if (code && code === code.toUpperCase()) this.failures.add({ code, stage: 'socket' });
+      },
+    });
+  }
+
+  join() {
+    this.phase.value = 'connecting';
+    this.connection.start();
+  }
+
+  /** Leaves; resolves when the server knows, or soon after. */
+  async leave() {
+    if (this.phase.peek() === 'ended') return;
+    this.options.onSecret(null);
+    this.connection.send('leave', {});
+    await new Promise((resolve) => setTimeout(resolve, LEAVE_PATIENCE));
+    if (this.phase.peek() !== 'ended') this.#finish({ reason: 'left' });
+  }
+
+  /** @param {string} grant */
+  may(grant) {
+    return this.me.value?.grants.includes(grant) ?? false;
+  }
+
+  /** @param {string} participant */
+  admit(participant) {
+    return this.connection.request('admit', { participant });
+  }
+
+  /** @param {string} participant */
+  remove(participant) {
+    return this.connection.request('remove', { participant });
+  }
+
+  /** @param {string} participant @param {import('./messages.js').Source} source */
+  mute(participant, source) {
+    return this.connection.request('mute', { participant, source });
+  }
+
+  endForAll() {
+    this.options.onSecret(null);
+    return this.connection.request('end', {});
+  }
+
+  /** @param {import('./messages.js').View[]} tracks */
+  view(tracks) {
+    this.connection.send('view', { tracks });
+  }
+
+  /** The network has changed or came back. */
+  networkChanged() {
+    this.connection.hurry();
+    this.peer?.ice.networkChanged();
+  }
+
+  /** @param {string} rejoin @returns {import('./messages.js').Hello} */
+  #hello(rejoin) {
+    const { token, consent, client } = this.options;
+    return { token, client, ...(rejoin ? { rejoin } : {}), ...(consent ? { consent } : {}) };
+  }
+
+  /** @param {Welcome} welcome */
+  #welcome(welcome) {
+    this.options.onSecret(welcome.secret);
+    this.options.log.deliverTo((entries) => this.connection.send('log', { entries }));
+    this.me.value = welcome;
+    this.recording.value = { on: welcome.recording };
+    this.roster.reset(welcome.identity);
+    this.#dropPeer();
+    if (welcome.state === 'waiting') this.phase.value = 'waiting';
+    else this.#enter();
+  }
+
+  /** In the call: media begins. */
+  async #enter() {
+    const welcome = this.me.peek();
+    if (!welcome || this.peer) return;
+    this.phase.value = 'joined';
+    const peer = new Peer(welcome, {
+      request: (type, body) => this.connection.request(type, body),
+      send: (type, body) => this.connection.send(type, body),
+      onLog: (stage, text, data, code) => this.options.log.add(stage, text, data, code),
+      onVerdict: (code, stage) => this.#connectionVerdict(code, stage),
+      onState: (state) => {
+        this.media.value = state;
+      },
+      onOfferRefused: (code) => this.#offerRefused(code),
+    });
+    this.peer = peer;
+    this.#stats = new StatsReporter(peer.pc);
+    this.roster.receive = (mid) => peer.received(mid);
+    await this.options.local.attach(peer);
+    peer.start(welcome.grants.includes('subscribe'));
+    const interval = welcome.limits.report_interval || 2;
+    this.#reportTimer = setInterval(() => this.#report(), interval * 1000);
+  }
+
+  #dropPeer() {
+    clearInterval(this.#reportTimer);
+    this.options.local.attach(null);
+    this.peer?.close();
+    this.peer = null;
+    this.media.value = 'new';
+  }
+
+  async #report() {
+    if (!this.#stats || !this.peer) return;
+    const report = await this.#stats.collect(this.roster.tracksByMid());
+    if (this.connection.roundTrip) {
+      report.stats = { ...report.stats, socket_ms: this.connection.roundTrip, clock_ms: this.connection.clockOffset };
+    }
+    if (this.phase.peek() === 'joined') this.connection.send('report', report);
+  }
+
+  /** @param {string} type @param {any} body */
+  #message(type, body) {
+    switch (type) {
+      case 'admitted':
+        this.#enter();
+        break;
+      case 'state':
+        this.recording.value = body.recording;
+        this.roster.replace(body.participants ?? []);
+        break;
+      case 'participant':
+        this.roster.change(body);
+        break;
+      case 'participant_left':
+        this.roster.leave(body.identity);
+        this.failures.remove((f) => f.participant === body.identity);
+        break;
+      case 'seats':
+        this.roster.seat(body.seats ?? []);
+        this.peer?.addMissing(body.missing_persons, body.missing_screens);
+        break;
+      case 'recording':
+        this.#recording(body);
+        break;
+      case 'event':
+        this.#event(body);
+        break;
+      case 'muted':
+        this.options.local.setMuted(body.source, true);
+        this.roster.mutedBy.value = { ...body };
+        break;
+      default: // a later server may say more
+    }
+  }
+
+  /** @param {import('./messages.js').RecordingBody} body */
+  #recording(body) {
+    this.recording.value = body;
+    this.failures.clear('RECORDER_FAILED', 'DISK_FULL');
+    if (body.code) this.failures.add({ code: body.code, stage: 'flowing' });
+  }
+
+  /** @param {import('./messages.js').EventBody} e */
+  #event(e) {
+    const own = e.participant === this.me.peek()?.identity;
+    const participant = own ? '' : e.participant ?? '';
+    switch (e.type) {
+      case 'media.timeout':
+      case 'participant.failed':
+      case 'quality.poor':
+        this.failures.add({
+          code: e.code || 'UNKNOWN', stage: e.stage ?? '', participant, track: e.track ?? '',
+          incident: String(e.data?.incident ?? ''),
+        });
+        break;
+      case 'media.flowing':
+      case 'media.resumed':
+        this.failures.remove((f) => f.participant === participant && f.stage !== 'socket'
+          && f.stage !== 'devices' && (!f.track || !e.track || f.track === e.track));
+        break;
+      case 'quality.recovered':
+        this.failures.remove((f) => f.participant === participant && f.code.endsWith('_WEAK'));
+        break;
+      default: // told by other messages too
+    }
+  }
+
+  /** @param {import('./protocol.js').SocketState} state @param {number} attempt */
+  #socketState(state, attempt) {
+    this.socket.value = { state, attempt };
+    if (state === 'open') this.failures.clear(...SOCKET_CODES);
+  }
+
+  /** @param {string | null} code @param {string} stage */
+  #connectionVerdict(code, stage) {
+    if (code && code === this.#verdict) return;
+    this.#verdict = code ?? '';
+    this.failures.clear(...ROUTE_CODES);
+    if (code) this.failures.add({ code, stage });
+  }
+
+  /** @param {string} code */
+  #offerRefused(code) {
+    this.failures.add({ code: code === code.toUpperCase() ? code : 'UNKNOWN', stage: 'offer' });
+  }
+
+  /** @param {import('./messages.js').Ended} ended */
+  #finish(ended) {
+    if (ended.retry) {
+      this.ended.value = ended;
+      this.#dropPeer();
+      this.phase.value = 'ended';
+      return; // the page comes back by itself with the secret it keeps
+    }
+    this.options.onSecret(null);
+    this.#stop();
+    this.ended.value = ended;
+    this.phase.value = 'ended';
+  }
+
+  /** @param {import('./messages.js').ErrorBody} e */
+  #refuse(e) {
+    this.options.onSecret(null);
+    this.#stop();
+    this.refused.value = e;
+    this.phase.value = 'refused';
+  }
+
+  #stop() {
+    this.connection.close();
+    this.#dropPeer();
+    this.options.log.deliverTo(null);
+  }
+}

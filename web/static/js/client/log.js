@@ -1,0 +1,63 @@
+// @ts-check
+// The client's own log for the journal. It is kept from the first line of the
+// page, before there is a socket, and sent when there is one.
+
+/** @typedef {import('./messages.js').LogEntry} LogEntry */
+
+const CAPACITY = 400; // entries kept for later; the newest are dropped and counted
+const BATCH = 40;
+const DELAY = 400; // ms
+
+export class ClientLog {
+  /** @type {LogEntry[]} */ #entries = [];
+  #dropped = 0;
+  #timer = 0;
+  /** @type {((entries: LogEntry[]) => void) | null} */ #send = null;
+
+  /**
+   * @param {string} stage page, socket, devices, offer, ice, dtls, first_rtp, first_frame or flowing
+   * @param {string} text
+   * @param {Record<string, any>} [data]
+   * @param {string} [code] set when something failed
+   */
+  add(stage, text, data, code) {
+    if (this.#entries.length >= CAPACITY) {
+      this.#dropped++;
+      return;
+    }
+    /** @type {LogEntry} */
+    const entry = { time: Date.now(), stage, text };
+    if (code) entry.code = code;
+    if (data && Object.keys(data).length) entry.data = data;
+    this.#entries.push(entry);
+    this.#schedule();
+  }
+
+  /**
+   * Names the way out; null holds the entries back.
+   * @param {((entries: LogEntry[]) => void) | null} send
+   */
+  deliverTo(send) {
+    this.#send = send;
+    this.#schedule();
+  }
+
+  /** Takes what has not been sent, for a way out that is not the socket. */
+  take() {
+    return this.#entries.splice(0);
+  }
+
+  #schedule() {
+    if (!this.#send || this.#timer || !this.#entries.length) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = 0;
+      if (!this.#send) return;
+      if (this.#dropped) {
+        this.#entries.push({ time: Date.now(), stage: 'page', text: 'log entries dropped', data: { count: this.#dropped } });
+        this.#dropped = 0;
+      }
+      this.#send(this.#entries.splice(0, BATCH));
+      this.#schedule();
+    }, DELAY);
+  }
+}

@@ -1,0 +1,256 @@
+// @ts-check
+// One RTCPeerConnection and its negotiation. The client always offers, the
+// server always answers, one offer is in flight. M-lines are only ever added:
+// none is stopped or made inactive. What an m-line carries is said by messages.
+import { IceWatch } from './ice.js';
+import { preferScreenQuality, encodingFor } from './encoding.js';
+
+/** @typedef {import('./messages.js').Source} Source */
+/** @typedef {import('./messages.js').Seat} Seat */
+
+// Seats of the first offer, so that the first people need no second one.
+const SPARE_PERSONS = 4;
+const SPARE_SCREENS = 1;
+
+/**
+ * Receive-only m-lines that together show one participant or one screen.
+ * @typedef {object} SeatLines
+ * @property {RTCRtpTransceiver | null} audio  null for a screen
+ * @property {RTCRtpTransceiver} video
+ */
+
+/**
+ * @typedef {object} PeerHandlers
+ * @property {(type: string, body: any) => Promise<any>} request  sends over signalling
+ * @property {(type: string, body: any) => void} send
+ * @property {(stage: string, text: string, data?: Record<string, any>, code?: string) => void} onLog
+ * @property {(code: string | null, stage: string) => void} onVerdict  connection failed with a code, or works (null)
+ * @property {(state: RTCPeerConnectionState) => void} onState
+ * @property {(code: string, message: string) => void} onOfferRefused
+ */
+
+/**
+ * @typedef {object} Sending
+ * @property {RTCRtpTransceiver} transceiver
+ * @property {boolean} active  it carries the source, maybe muted
+ * @property {boolean} muted
+ */
+
+export class Peer {
+  /** @type {SeatLines[]} */ #seats = [];
+  /** @type {Map<Source, Sending>} */ #sending = new Map();
+  #started = false;
+  #running = false;
+  #wanted = false;
+  #restart = false;
+  #closed = false;
+
+  /**
+   * @param {import('./messages.js').Welcome} welcome
+   * @param {PeerHandlers} handlers
+   */
+  constructor(welcome, handlers) {
+    this.handlers = handlers;
+    this.pc = new RTCPeerConnection({
+      iceServers: iceServers(welcome.ice_servers),
+      bundlePolicy: 'max-bundle',
+      rtcpMuxPolicy: 'require',
+    });
+    this.ice = new IceWatch(this.pc, {
+      relayRestart: welcome.limits.relay_restart || 4.5,
+      onLog: handlers.onLog,
+      onVerdict: handlers.onVerdict,
+      restart: (policy) => this.#restartIce(policy),
+    });
+    this.pc.addEventListener('connectionstatechange', () => handlers.onState(this.pc.connectionState));
+    this.pc.addEventListener('signalingstatechange', () => handlers.onLog('offer', `signalling ${this.pc.signalingState}`));
+    this.pc.addEventListener('icecandidate', ({ candidate }) => {
+      if (!candidate?.candidate) return;
+      handlers.send('candidate', { candidate: candidate.candidate, mid: candidate.sdpMid ?? '' });
+    });
+  }
+
+  close() {
+    this.#closed = true;
+    this.ice.close();
+    this.pc.close();
+  }
+
+  /**
+   * Adds the spare seats and makes the first offer, with all that was published
+   * before.
+   * @param {boolean} subscribe
+   */
+  start(subscribe) {
+    this.#started = true;
+    if (subscribe) this.#addSeats(SPARE_PERSONS, SPARE_SCREENS);
+    this.negotiate();
+  }
+
+  /**
+   * Sends a track as the source, or a muted source without one. The first time
+   * it adds an m-line; afterwards it only exchanges what the m-line carries.
+   * @param {Source} source
+   * @param {MediaStreamTrack | null} track
+   * @param {boolean} muted
+   */
+  async publish(source, track, muted) {
+    const sending = this.#sending.get(source);
+    if (!sending) {
+      const transceiver = this.pc.addTransceiver(track ?? (source === 'mic' ? 'audio' : 'video'), {
+        direction: 'sendonly',
+        sendEncodings: source === 'mic' ? undefined : [encodingFor(source)],
+      });
+      this.#sending.set(source, { transceiver, active: true, muted });
+      if (source === 'screen') await preferScreenQuality(transceiver.sender);
+      this.negotiate();
+      return;
+    }
+    await sending.transceiver.sender.replaceTrack(track);
+    Object.assign(sending, { active: true, muted });
+    await this.#announce(source);
+  }
+
+  /** The m-line carries nothing any more. @param {Source} source */
+  async unpublish(source) {
+    const sending = this.#sending.get(source);
+    if (!sending) return;
+    await sending.transceiver.sender.replaceTrack(null);
+    sending.active = false;
+    await this.#announce(source);
+  }
+
+  /** @param {Source} source */
+  sender(source) {
+    return this.#sending.get(source)?.transceiver.sender ?? null;
+  }
+
+  /** @param {Source} source */
+  async #announce(source) {
+    const { transceiver, active, muted } = /** @type {Sending} */ (this.#sending.get(source));
+    const { mid } = transceiver;
+    if (mid === null) return; // the offer to come will say it
+    await this.handlers.request('publish', { mid, source, active, muted });
+  }
+
+  /** @param {number} persons @param {number} screens */
+  #addSeats(persons, screens) {
+    /** @type {RTCRtpTransceiverInit} */
+    const receive = { direction: 'recvonly' };
+    for (let i = 0; i < persons; i++) {
+      const audio = this.pc.addTransceiver('audio', receive);
+      this.#seats.push({ audio, video: this.pc.addTransceiver('video', receive) });
+    }
+    for (let i = 0; i < screens; i++) {
+      this.#seats.push({ audio: null, video: this.pc.addTransceiver('video', receive) });
+    }
+  }
+
+  /** The server lacks seats for somebody. @param {number} persons @param {number} screens */
+  addMissing(persons, screens) {
+    // Those in an offer under way count: the server has not seen them yet.
+    const pending = this.#seats.filter((s) => s.video.currentDirection === null);
+    const more = persons - pending.filter((s) => s.audio).length;
+    const moreScreens = screens - pending.filter((s) => !s.audio).length;
+    if (more <= 0 && moreScreens <= 0) return;
+    this.#addSeats(Math.max(0, more), Math.max(0, moreScreens));
+    this.negotiate();
+  }
+
+  /** The track that an m-line receives. @param {string} mid */
+  received(mid) {
+    return this.pc.getTransceivers().find((t) => mid !== '' && t.mid === mid)?.receiver.track ?? null;
+  }
+
+  /** Offers; one after the other, and once for all that is wanted meanwhile. */
+  negotiate() {
+    this.#wanted = true;
+    if (this.#running || !this.#started) return;
+    this.#running = true;
+    this.#run().finally(() => {
+      this.#running = false;
+    });
+  }
+
+  async #run() {
+    while (this.#wanted && !this.#closed) {
+      this.#wanted = false;
+      const restart = this.#restart;
+      this.#restart = false;
+      try {
+        await this.#exchange(restart);
+      } catch (e) {
+        await this.#failed(e);
+      }
+    }
+  }
+
+  /** @param {boolean} iceRestart */
+  async #exchange(iceRestart) {
+    const { pc } = this;
+    await pc.setLocalDescription(await pc.createOffer({ iceRestart }));
+    const sdp = /** @type {RTCSessionDescription} */ (pc.localDescription).sdp;
+    const answer = await this.handlers.request('offer', { sdp, ...this.#meaning() });
+    if (this.#closed) return;
+    await pc.setRemoteDescription({ type: 'answer', sdp: answer.sdp });
+    this.ice.answered();
+  }
+
+  /** What the m-lines of the offer are for. */
+  #meaning() {
+    const tracks = [...this.#sending].filter(([, s]) => s.active)
+      .map(([source, s]) => ({ mid: s.transceiver.mid ?? '', source, muted: s.muted }));
+    const seats = this.#seats.map((s) => {
+      const video = s.video.mid ?? '';
+      return s.audio ? { audio: s.audio.mid ?? '', video } : { video };
+    });
+    return { tracks, seats };
+  }
+
+  /** @param {unknown} e */
+  async #failed(e) {
+    if (this.#closed) return;
+    const code = e instanceof Error && 'code' in e ? String(e.code) : 'UNKNOWN';
+    const message = e instanceof Error ? e.message : String(e);
+    this.handlers.onLog('offer', 'offer failed', { reason: code, message });
+    if (this.pc.signalingState === 'have-local-offer') await this.pc.setLocalDescription({ type: 'rollback' });
+    if (code !== 'closed' && code !== 'new_session') this.handlers.onOfferRefused(code, message);
+  }
+
+  /**
+   * Restarts ICE with fresh TURN credentials.
+   * @param {RTCIceTransportPolicy} policy
+   */
+  async #restartIce(policy) {
+    try {
+      const { ice_servers } = await this.handlers.request('turn', {});
+      this.#configure(ice_servers, policy);
+    } catch {
+      this.#configure(null, policy); // the credentials we have may still do
+    }
+    if (this.#closed) return;
+    this.#restart = true;
+    this.negotiate();
+  }
+
+  /** @param {import('./messages.js').ICEServer[] | null} servers @param {RTCIceTransportPolicy} [policy] */
+  #configure(servers, policy) {
+    if (this.#closed) return;
+    const now = this.pc.getConfiguration();
+    this.pc.setConfiguration({
+      ...now,
+      iceServers: servers ? iceServers(servers) : now.iceServers,
+      iceTransportPolicy: policy ?? now.iceTransportPolicy,
+    });
+  }
+
+  /** Fresh credentials after a resume, for the next offer. @param {import('./messages.js').ICEServer[]} servers */
+  refresh(servers) {
+    if (servers?.length) this.#configure(servers);
+  }
+}
+
+/** @param {import('./messages.js').ICEServer[]} servers @returns {RTCIceServer[]} */
+function iceServers(servers) {
+  return (servers ?? []).map(({ urls, username, credential }) => ({ urls, username, credential }));
+}

@@ -1,0 +1,55 @@
+// @ts-check
+// What went wrong, in words for the person who reads them, and what to do.
+import { h, icon } from '../lib/element.js';
+import { hasWords, t } from '../lib/i18n.js';
+
+/** @typedef {import('../client/failures.js').Failure} Failure */
+
+/** @param {string | undefined} role */
+function audience(role) {
+  if (role === 'admin') return 'admin';
+  return role === undefined || ['patient', 'companion'].includes(role) ? 'patient' : 'doctor';
+}
+
+/**
+ * Words of a code. About oneself everybody reads the words for the person whose
+ * device it is; about others, those for the doctor.
+ * @param {string} code @param {boolean} own
+ */
+export function failureWords(code, own) {
+  const known = hasWords(`code.${code}.patient`) ? code : 'UNKNOWN';
+  return t(`code.${known}.${own ? 'patient' : 'doctor'}`);
+}
+
+/**
+ * @param {object} options
+ * @param {string} options.code
+ * @param {boolean} [options.own]
+ * @param {string} [options.about] name of whom it is about
+ * @param {string} [options.role] of who reads
+ * @param {string} [options.incident]
+ * @param {string} [options.stage]
+ * @param {{words: string, act: () => void, testid?: string}[]} [options.actions]
+ */
+export function failurePanel({ code, own = true, about = '', role, incident = '', stage = '', actions = [] }) {
+  const words = failureWords(code, own);
+  const panel = h('section', { class: 'failure', role: 'alert', 'data-testid': 'failure', 'data-code': code },
+    icon('warning'),
+    h('div', { class: 'failure-text' },
+      about ? h('strong', {}, about) : null,
+      h('p', {}, words),
+      technical(code, audience(role), incident, stage),
+      actions.length ? h('div', { class: 'failure-actions' }, ...actions.map(({ words: w, act, testid }) => h('button', {
+        type: 'button', class: 'button small', onclick: act, 'data-testid': testid ?? 'failure-action',
+      }, w))) : null));
+  return panel;
+}
+
+/** @param {string} code @param {string} who @param {string} incident @param {string} stage */
+function technical(code, who, incident, stage) {
+  const number = incident ? t('failure.incident', { incident }) : t('failure.code', { code });
+  if (who === 'patient') return h('p', { class: 'failure-code' }, number);
+  const known = hasWords(`code.${code}.admin`) ? code : 'UNKNOWN';
+  return h('details', { class: 'failure-code' }, h('summary', {}, number),
+    h('p', {}, t(`code.${known}.admin`), stage ? ` (${stage})` : ''));
+}
