@@ -69,7 +69,9 @@ type File struct {
 
 // TURN makes ephemeral TURN credentials.
 type TURN interface {
-	Credentials(username string) TURNCredentials
+	// Credentials returns credentials for a username, 1 to 64 of
+	// [A-Za-z0-9._~-].
+	Credentials(username string) (TURNCredentials, error)
 }
 
 // TURNCredentials are what GET /v1/turn answers

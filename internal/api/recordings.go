@@ -6,6 +6,7 @@ import (
 	"path"
 	"strings"
 
+	"consilium/internal/media"
 	"consilium/internal/problem"
 )
 
@@ -101,9 +102,14 @@ func safeName(name string, limit int) bool {
 	})
 }
 
+// typeByName is the media type by a file's ending and, because WebM is one
+// ending for two types, by the source in its name.
 func typeByName(name string) string {
 	switch path.Ext(name) {
 	case ".webm":
+		if strings.Contains(name, "-"+string(media.Microphone)+"-") {
+			return "audio/webm"
+		}
 		return "video/webm"
 	case ".mkv":
 		return "video/x-matroska"

@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 
 	"consilium/internal/auth"
@@ -17,7 +18,11 @@ func (a *API) turnCredentials(w http.ResponseWriter, r *request) error {
 	if a.config.TURN == nil {
 		return notFound("this server has no TURN server")
 	}
-	return writeJSON(w, http.StatusOK, a.config.TURN.Credentials(username))
+	credentials, err := a.config.TURN.Credentials(username)
+	if err != nil {
+		return fmt.Errorf("make TURN credentials: %w", err)
+	}
+	return writeJSON(w, http.StatusOK, credentials)
 }
 
 func (a *API) turnUser(r *request) (string, error) {

@@ -80,7 +80,7 @@ func (c *Call) apply(e event.Event) {
 		c.Ended = e.Time
 		for _, p := range c.Participants {
 			if !p.Joined.IsZero() && p.Left.IsZero() {
-				p.Left = e.Time
+				p.Left, p.State = e.Time, "left"
 			}
 		}
 	default:
