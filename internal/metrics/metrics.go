@@ -24,7 +24,7 @@ const Other = "other"
 // maxSeries bounds the series of one metric: more is a mistake in the code.
 const maxSeries = 512
 
-var validName = regexp.MustCompile(`^consilium_[a-z][a-z0-9_]*[a-z0-9]$`)
+var validName = regexp.MustCompile(`^consilium_[a-z][a-z0-9_]*$`)
 
 // Label is a label with the closed list of its values.
 type Label struct {
