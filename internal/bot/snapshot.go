@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pion/webrtc/v4"
@@ -144,9 +146,7 @@ func (s *sender) stats() SentStats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out.PLIs = s.plis
-	for seq, n := range s.nacks {
-		out.NACKs[seq] = n
-	}
+	maps.Copy(out.NACKs, s.nacks)
 	return out
 }
 
@@ -194,12 +194,13 @@ func (b *Bot) WaitFrames(ctx context.Context, identity string, source media.Sour
 }
 
 func (s *Snapshot) short() string {
-	out := fmt.Sprintf("%s is %s, %d participants", s.Welcome.Identity, s.Connection, len(s.Participants))
+	var out strings.Builder
+	out.WriteString(fmt.Sprintf("%s is %s, %d participants", s.Welcome.Identity, s.Connection, len(s.Participants)))
 	for _, t := range s.Received {
-		out += fmt.Sprintf("; mid %s track %q: %d packets, %d frames", t.MID, t.ID, t.Packets, t.Frames)
+		out.WriteString(fmt.Sprintf("; mid %s track %q: %d packets, %d frames", t.MID, t.ID, t.Packets, t.Frames))
 	}
 	if s.Ended != nil {
-		out += fmt.Sprintf("; ended: %s %s", s.Ended.Reason, s.Ended.Code)
+		out.WriteString(fmt.Sprintf("; ended: %s %s", s.Ended.Reason, s.Ended.Code))
 	}
-	return out
+	return out.String()
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 )
 
@@ -324,15 +325,15 @@ func (p *chromiumPage) event(method string, params json.RawMessage) {
 		if json.Unmarshal(params, &e) != nil {
 			return
 		}
-		text := ""
+		var text strings.Builder
 		for _, a := range e.Args {
 			if a.Value != nil {
-				text += fmt.Sprint(a.Value, " ")
+				text.WriteString(fmt.Sprint(a.Value, " "))
 			} else {
-				text += a.Description + " "
+				text.WriteString(a.Description + " ")
 			}
 		}
-		p.events(console{Level: e.Type, Text: text})
+		p.events(console{Level: e.Type, Text: text.String()})
 	case "Log.entryAdded":
 		var e struct {
 			Entry struct{ Source, Level, Text, URL string }

@@ -1,0 +1,40 @@
+# Everything is a plain command underneath: see .ci/ for the longer ones.
+
+FUZZTIME ?= 30s
+BENCH    ?= .
+
+.PHONY: help run build test test-install lint fuzz bench web-check cover clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build ## build and serve on this machine: prints the doctor's and the patient's link
+	./consilium serve --dev
+
+build: ## build ./consilium, static
+	CGO_ENABLED=0 go build -trimpath -o consilium ./cmd/consilium
+
+test: test-install ## every test: unit, race detector, real browsers, web client
+	.ci/test
+
+test-install: ## install what the tests need (as root; otherwise it names what is missing)
+	.ci/install
+
+lint: web-check ## formatting, vet, go fix, types of the web client
+	.ci/lint
+
+fuzz: ## fuzz every parser for FUZZTIME each
+	FUZZTIME=$(FUZZTIME) .ci/fuzz
+
+bench: ## run the benchmarks that match BENCH
+	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+web-check: ## check the types of the web client
+	.ci/web-check
+
+cover: ## test coverage by function, of everything but the browser tests
+	go test -coverprofile=cover.prof -coverpkg=./... $$(go list ./... | grep -v /internal/e2e)
+	go tool cover -func=cover.prof
+
+clean: ## remove what was built
+	rm -rf consilium cover.prof web/node_modules
