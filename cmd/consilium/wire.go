@@ -4,14 +4,10 @@ import (
 	"log/slog"
 
 	"consilium/internal/config"
-	internalserver "consilium/internal/server"
+	whole "consilium/internal/server"
 )
 
-// newServer makes the real server; tests replace it.
+// newServer makes the real server; tests of serve put another in its place.
 func newServer(cfg config.Config, log *slog.Logger) (server, error) {
-	s, err := internalserver.New(cfg, log)
-	if err != nil {
-		return nil, err // not s: a nil pointer is no nil interface
-	}
-	return s, nil
+	return whole.New(cfg, log)
 }

@@ -271,7 +271,9 @@ func planTCP(c config.Config, media []netip.Addr) ([]tcpPort, error) {
 func (n *network) close() error {
 	var errs []error
 	for _, c := range n.stun {
-		errs = append(errs, c.Close())
+		if err := c.Close(); !errors.Is(err, net.ErrClosed) { // turn closes what it was given
+			errs = append(errs, err)
+		}
 	}
 	if n.tcp != nil {
 		errs = append(errs, n.tcp.Close())
