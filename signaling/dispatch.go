@@ -78,7 +78,7 @@ func (s *session) repeat(m incoming) {
 	r, known := s.replies.open(m.ID)
 	switch {
 	case r != nil:
-		s.sendRaw(r.kind, m.ID, r.body)
+		s.sendReply(m.ID, r)
 	case !known: // its reply was trimmed
 		s.refuse(m, failure{code: codeReplyGone, text: "the reply is not kept any more"})
 	}
@@ -89,7 +89,7 @@ func (s *session) fresh(m incoming) {
 	if m.ID != "" {
 		if r, known := s.replies.open(m.ID); known {
 			if r != nil {
-				s.sendRaw(r.kind, m.ID, r.body)
+				s.sendReply(m.ID, r)
 			}
 			return
 		}
@@ -116,10 +116,17 @@ func (s *session) reply(id, kind string, body any) {
 		s.log.Error("encode reply", "type", kind, "err", err)
 		return
 	}
+	r := reply{kind: kind, body: raw, seq: s.replay.next()}
 	if id != "" {
-		s.replies.close(id, reply{kind, raw})
+		s.replies.close(id, r)
 	}
-	s.sendRaw(kind, id, raw)
+	s.sendReply(id, &r)
+}
+
+// sendReply sends a reply, for the first time or again.
+func (s *session) sendReply(id string, r *reply) {
+	r.seq = s.replay.next()
+	s.sendRaw(r.kind, id, r.body)
 }
 
 // dispatch does what a message asks for.

@@ -183,9 +183,10 @@ type (
 		RelayRestart   float64 `json:"relay_restart"`   // seconds after the answer: restart ICE relay-only
 		ReportInterval float64 `json:"report_interval"` // seconds
 	}
-	// Resumed ("resumed") answers resume. If Snapshot, the replay buffer did
-	// not reach back far enough: a state and a seats message follow and what
-	// was missed is not repeated.
+	// Resumed ("resumed") answers resume. What the client has not got follows,
+	// under its old numbers. If Snapshot, not all of that was kept: a state and
+	// a seats message and the missing replies follow instead, numbered from the
+	// client's ack + 1, so that there is no gap.
 	Resumed struct {
 		Ack        uint64      `json:"ack"` // highest client Seq received
 		Snapshot   bool        `json:"snapshot"`
@@ -286,7 +287,8 @@ type (
 		By     string  `json:"by,omitempty"`
 		Retry  float64 `json:"retry,omitempty"` // seconds after which to join again; 0: don't
 	}
-	// ErrorBody ("error") refuses a request, or the session if it has no Re.
+	// ErrorBody ("error") refuses the session if Fatal; otherwise the request
+	// in Re or, without Re, a message that had no ID: then nothing else happens.
 	ErrorBody struct {
 		Code    string  `json:"code"`    // a failure code, or a problem code of the HTTP API
 		Message string  `json:"message"` // for an administrator, in English

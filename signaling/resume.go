@@ -68,9 +68,10 @@ func (b *replayBuffer) after(seq uint64) ([]frame, bool) {
 	return nil, true
 }
 
-// clear forgets every message: a snapshot takes their place.
-func (b *replayBuffer) clear() {
-	b.dropped = b.last
+// restart forgets every message, because a snapshot takes their place, and goes
+// on counting after seq: the client sees no gap.
+func (b *replayBuffer) restart(seq uint64) {
+	b.last, b.acked, b.dropped = seq, seq, seq
 	b.frames, b.bytes = nil, 0
 }
 
@@ -106,10 +107,11 @@ const (
 	maxReplyBytes = 256 << 10
 )
 
-// reply is the answer to a request, without its number.
+// reply is the answer to a request.
 type reply struct {
 	kind string
 	body []byte
+	seq  uint64 // under which it was sent last
 }
 
 // replyStore keeps the newest replies by request ID. A request that is still
@@ -133,6 +135,18 @@ func (s *replyStore) open(id string) (r *reply, known bool) {
 	s.order = append(s.order, id)
 	s.trim()
 	return nil, false
+}
+
+// after returns the IDs of the replies that were sent under a higher number
+// than seq, oldest request first.
+func (s *replyStore) after(seq uint64) []string {
+	var ids []string
+	for _, id := range s.order {
+		if r := s.replies[id]; r != nil && r.seq > seq {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // close stores the reply to a request that was opened.

@@ -57,10 +57,11 @@ func TestReplayBufferKeepsWhatIsNotAcknowledged(t *testing.T) {
 	expect(7, "gone")
 	expect(8, "")
 	b.add([]byte("x"))
-	b.clear()
-	expect(8, "gone")
-	if b.next() != 10 || b.bytes != 0 {
-		t.Errorf("after clear: next %d, %d bytes", b.next(), b.bytes)
+	b.restart(6)
+	expect(5, "gone")
+	expect(6, "")
+	if b.next() != 7 || b.bytes != 0 {
+		t.Errorf("after restart: next %d, %d bytes", b.next(), b.bytes)
 	}
 }
 
@@ -105,7 +106,7 @@ func TestReplyStoreIsBounded(t *testing.T) {
 		if _, known := s.open(id); known {
 			t.Fatalf("%s is known", id)
 		}
-		s.close(id, reply{"ok", []byte("{}")})
+		s.close(id, reply{kind: "ok", body: []byte("{}")})
 	}
 	if len(s.replies) != maxReplies || s.replies["9"] != nil || s.replies["10"] == nil {
 		t.Errorf("%d replies kept", len(s.replies))
@@ -113,7 +114,7 @@ func TestReplyStoreIsBounded(t *testing.T) {
 	for i := range 3 {
 		id := fmt.Sprint("big", i)
 		s.open(id)
-		s.close(id, reply{"answer", make([]byte, maxReplyBytes/2+1)})
+		s.close(id, reply{kind: "answer", body: make([]byte, maxReplyBytes/2+1)})
 	}
 	if s.bytes > maxReplyBytes {
 		t.Errorf("%d bytes kept", s.bytes)
@@ -247,33 +248,69 @@ func TestLostDuplicateAndReorderedMessagesAreEachDoneOnce(t *testing.T) {
 
 func TestWhenTheReplayOverflowsASnapshotComes(t *testing.T) {
 	f := newFixture(t, func(c *Config) { c.Limits.ReplayMessages = 10 })
+	f.sfu.set(func(s *fakeSFU) { s.waiting = true })
 	c, w := f.join(t, "pat@r")
 	x := f.sfu.session(t, 0)
+	x.notify(sfu.NoticeRecording{On: true})
+	c.receive("recording")
+	c.sendText(`{"type":"turn","seq":1,"id":"got","body":{}}`)
+	c.receive("turn")
+	// From here on the client hears nothing.
+	c.sendText(`{"type":"publish","seq":2,"id":"missed","body":{"mid":"0","source":"mic","active":true,"muted":false}}`)
+	x.expect(t, "publish 0 mic true false")
+	c.receive("ok")
 	c.cut()
 	x.expect(t, "socket lost")
+	x.notify(sfu.NoticeState{Call: x.Call()})
 	x.notify(sfu.NoticeSeats{Seats: []sfu.Seat{{ID: "seat-0", Video: "3"}}, MissingPersons: 4})
 	for i := range 11 {
 		x.notify(sfu.NoticeParticipantLeft{Identity: fmt.Sprint(i)})
 	}
-	c, r := f.resumeWith(t, w, 0)
-	if !r.Snapshot {
+	c, r := f.resumeWith(t, w, 2)
+	if !r.Snapshot || r.Ack != 2 {
 		t.Fatalf("resumed: %+v", r)
 	}
-	first := c.receive("state")
-	if s := bodyOf[State](t, first); s.Call != "call-1" || len(s.Participants) != 1 {
-		t.Errorf("state: %+v", s)
-	}
-	second := c.receive("seats")
-	if s := bodyOf[Seats](t, second); s.MissingPersons != 4 || second.Seq != first.Seq+1 {
-		t.Errorf("seats: %+v %+v", second, s)
+	// There is no gap, and nothing that matters is missing.
+	for i, kind := range []string{"admitted", "state", "seats", "ok"} {
+		e := c.receive(kind)
+		if e.Seq != uint64(3+i) {
+			t.Errorf("%s has number %d, want %d", kind, e.Seq, 3+i)
+		}
+		switch kind {
+		case "state":
+			if s := bodyOf[State](t, e); s.Call != "call-1" || len(s.Participants) != 1 {
+				t.Errorf("state: %+v", s)
+			}
+		case "seats":
+			if s := bodyOf[Seats](t, e); s.MissingPersons != 4 {
+				t.Errorf("seats: %+v", s)
+			}
+		case "ok":
+			if e.Re != "missed" {
+				t.Errorf("reply to %q again", e.Re)
+			}
+		}
 	}
 	x.notify(sfu.NoticeRecording{On: true})
-	if e := c.receive("recording"); e.Seq != first.Seq+2 {
+	if e := c.receive("recording"); e.Seq != 7 {
 		t.Errorf("numbering does not go on: %+v", e)
 	}
 	if s := f.Stats(); s.Snapshots != 1 {
 		t.Errorf("%d snapshots counted", s.Snapshots)
 	}
+}
+
+func TestResumeWithAnAckFromNowhereIsRefused(t *testing.T) {
+	f := newFixture(t, nil)
+	old, w := f.join(t, "pat@r")
+	c := f.dial(t)
+	c.send(Envelope{Type: "resume"}, Resume{Session: w.Session, Secret: w.Secret, Ack: 7})
+	if _, b := c.expectError(codeSequence); !b.Fatal {
+		t.Error("not fatal")
+	}
+	c.expectClose(closePolicy)
+	old.sendText(`{"type":"ping","body":{"time":1}}`)
+	old.receive("pong") // the session did not notice
 }
 
 func TestASecondSocketTakesOverAtOnce(t *testing.T) {

@@ -42,6 +42,7 @@ type session struct {
 	clock    clientClock
 	offering bool   // an offer is not answered yet
 	waiting  bool   // to be admitted
+	admitted uint64 // Seq of the message that ended the waiting
 	seats    *Seats // the newest, for a snapshot
 	last     *Ended // set when the session has ended
 }

@@ -53,6 +53,10 @@ func (s *session) iceServers() []ICEServer {
 // takeSocket goes on on a new socket: what the client has not got is sent
 // again or, if that is gone, the whole picture.
 func (s *session) takeSocket(a attachment) {
+	if a.ack > s.replay.last {
+		s.server.refuse(a.conn, "", failure{code: codeSequence, text: "ack is higher than anything that was sent"}, closePolicy)
+		return
+	}
 	if s.conn != nil {
 		s.conn.close(closeTakenOver, "the session goes on on another socket")
 	} else {
@@ -66,7 +70,7 @@ func (s *session) takeSocket(a attachment) {
 		Ack: s.order.last, Snapshot: !complete, ICEServers: s.iceServers(),
 	})
 	if !complete {
-		s.snapshot()
+		s.resumeWithSnapshot(a.ack)
 		return
 	}
 	s.replay.ack(a.ack)
@@ -75,11 +79,25 @@ func (s *session) takeSocket(a attachment) {
 	}
 }
 
-// snapshot forgets what the client may have missed and sends the whole picture.
-// Who still waits to be admitted has nothing to see.
+// resumeWithSnapshot forgets what the client has missed after ack, and sends
+// what it needs instead: the whole picture and the replies it waits for.
+func (s *session) resumeWithSnapshot(ack uint64) {
+	missed := s.replies.after(ack)
+	readmit := s.admitted > ack
+	s.replay.restart(ack)
+	if readmit {
+		s.admit()
+	}
+	s.snapshot()
+	for _, id := range missed {
+		s.sendReply(id, s.replies.replies[id])
+	}
+}
+
+// snapshot sends the whole picture. Who still waits to be admitted has nothing
+// to see.
 func (s *session) snapshot() {
 	s.server.metrics.snapshots.Add(1)
-	s.replay.clear()
 	if s.waiting {
 		return
 	}

@@ -18,7 +18,10 @@ func (s *session) takeNotices() {
 		s.log.Warn("notices dropped: a snapshot takes their place", "count", dropped)
 	}
 	if snapshot {
-		s.admittedMeanwhile()
+		// Its notice may be among those that were dropped.
+		if s.waiting && s.media.State() != sfu.Waiting {
+			s.admit()
+		}
 		s.snapshot()
 	}
 	for _, n := range items {
@@ -29,12 +32,11 @@ func (s *session) takeNotices() {
 	}
 }
 
-// admittedMeanwhile catches up on an admission whose notice was dropped.
-func (s *session) admittedMeanwhile() {
-	if s.waiting && s.media.State() != sfu.Waiting {
-		s.waiting = false
-		s.send("admitted", "", Admitted{})
-	}
+// admit tells the client that its waiting is over.
+func (s *session) admit() {
+	s.waiting = false
+	s.admitted = s.replay.next()
+	s.send("admitted", "", Admitted{})
 }
 
 // notify turns one notice into messages.
@@ -42,8 +44,7 @@ func (s *session) notify(n sfu.Notice) {
 	switch n := n.(type) {
 	case sfu.NoticeState:
 		if s.waiting {
-			s.waiting = false
-			s.send("admitted", "", Admitted{})
+			s.admit()
 		}
 		s.send("state", "", s.stateBody(n.Call))
 	case sfu.NoticeParticipant:
