@@ -25,7 +25,7 @@ const (
 type program struct {
 	stdout, stderr io.Writer
 	environ        []string
-	newServer      func(config.Config, *slog.Logger) (server, error)
+	newServer      func(config.Config, *slog.Logger) (runner, error)
 }
 
 // usageError is a mistake in the command line itself.

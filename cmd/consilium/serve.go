@@ -17,8 +17,8 @@ import (
 	"consilium/internal/config"
 )
 
-// server is what serve needs of internal/server.
-type server interface {
+// runner is what serve needs of internal/server.
+type runner interface {
 	// Run serves until ctx is done, then drains and returns.
 	Run(ctx context.Context) error
 	// Ready is closed when /readyz answers 200.
@@ -96,7 +96,7 @@ func serve(ctx context.Context, p *program, src *source) error {
 // superviseServer runs srv, calls ready once it is ready and hangup for each
 // SIGHUP, and returns when Run and everything here has ended. Once ctx is done
 // it calls stop, so that a second signal ends the process.
-func superviseServer(ctx context.Context, stop func(), srv server, hangups <-chan os.Signal, ready func() error, hangup func()) error {
+func superviseServer(ctx context.Context, stop func(), srv runner, hangups <-chan os.Signal, ready func() error, hangup func()) error {
 	ended := make(chan struct{})
 	var readyErr error
 	var watcher sync.WaitGroup
@@ -147,7 +147,7 @@ func setLevel(level *slog.LevelVar, cfg config.Config) {
 
 // reload reads the configuration again and hands it to the server. What can't
 // be used changes nothing.
-func reload(p *program, src *source, srv server, level *slog.LevelVar, log *slog.Logger) {
+func reload(p *program, src *source, srv runner, level *slog.LevelVar, log *slog.Logger) {
 	cfg, err := src.load(p)
 	if err == nil {
 		err = srv.Reload(cfg)

@@ -54,7 +54,7 @@ func (l lines) Write(b []byte) (int, error) {
 // ends.
 func serving(t *testing.T, srv *fakeServer, stdout io.Writer, stderr io.Writer, args ...string) (code <-chan int, cancel context.CancelFunc) {
 	t.Helper()
-	p := &program{stdout: stdout, stderr: stderr, newServer: func(config.Config, *slog.Logger) (server, error) { return srv, nil }}
+	p := &program{stdout: stdout, stderr: stderr, newServer: func(config.Config, *slog.Logger) (runner, error) { return srv, nil }}
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
 	ended := make(chan int, 1)

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// freePorts are flags that let the kernel choose every port. Links then need a
+// URL of their own.
+var freePorts = []string{
+	"--http.address=127.0.0.1:0", "--media.udp_port=0", "--media.tcp_port=0", "--turn.udp_port=0",
+	"--http.public_url=http://127.0.0.1:8080",
+}
+
+func TestTheBinaryServesUntilSIGTERM(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	cmd := exec.CommandContext(t.Context(), binary, append([]string{"serve", "--dev", "--data", data}, freePorts...)...)
+	cmd.Dir = t.TempDir()
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
+	cmd.WaitDelay = 10 * time.Second
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	printed := make(chan string, 10)
+	go func() { // ends with the process, which the test's context ends
+		defer close(printed)
+		for scanner := bufio.NewScanner(stdout); scanner.Scan(); {
+			printed <- scanner.Text()
+		}
+	}()
+	for _, who := range []string{"doctor", "patient"} {
+		line := wait(t, "the link of the "+who, printed)
+		token, ok := strings.CutPrefix(line, who+": http://127.0.0.1:8080/r/demo#")
+		if !ok {
+			t.Fatalf("got %q; stderr: %s", line, stderr.String())
+		}
+		if _, err := devAuthority(t).VerifyJoin(token); err != nil {
+			t.Error(err)
+		}
+	}
+	if info, err := os.Stat(data); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("data directory: %v, %v", info, err)
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if line, more := <-printed; more {
+		t.Errorf("printed a third line: %q", line)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("exit after SIGTERM: %v; stderr: %s", err, stderr.String())
+	}
+}
+
+func TestAFilterThatLeavesNoAddressStopsTheStart(t *testing.T) {
+	got := consilium(t, nil, append([]string{"serve", "--dev", "--media.networks.exclude=0.0.0.0/0,::/0"}, freePorts...)...)
+	if got.code != exitFailed || got.stdout != "" {
+		t.Errorf("got %+v, want exit code %d and no links", got, exitFailed)
+	}
+	if last := lastLine(got.stderr); !strings.HasPrefix(last, "consilium: ") || !strings.Contains(last, "media.networks") {
+		t.Errorf("got %q, want the remedy in one line", last)
+	}
+}
+
+func lastLine(text string) string {
+	text = strings.TrimSpace(text)
+	return text[strings.LastIndexByte(text, '\n')+1:]
+}
