@@ -241,7 +241,7 @@ func (a *API) showJournal(w http.ResponseWriter, r *request) error {
 	if entries == nil {
 		entries = []event.Event{}
 	}
-	return writeJSON(w, http.StatusOK, map[string]any{"call": view, "entries": entries})
+	return writeJSON(w, http.StatusOK, map[string]any{"call": view, "events": entries})
 }
 
 // viewCall joins what the SFU knows of a living call with its record.
