@@ -48,6 +48,8 @@ type Session interface {
 	Done() <-chan struct{}
 }
 
+var _ Session = (*sfu.Session)(nil)
+
 // Adapt makes an SFU of a Join method that returns a concrete session:
 //
 //	signaling.Adapt(server.Join)

@@ -104,6 +104,8 @@ func offersSubprotocol(r *http.Request) bool {
 	return false
 }
 
+func (c *conn) remote() string { return c.ws.RemoteAddr().String() }
+
 // send queues a message. It never blocks: when the queue is full the socket is
 // cut and send reports false.
 func (c *conn) send(data []byte) bool {

@@ -47,6 +47,11 @@ func decode(raw []byte) incoming {
 		in.Envelope = salvage(raw)
 		return in
 	}
+	if len(in.ID) > maxName {
+		in.ID = ""
+		in.refusal = &failure{code: codeBadMessage, text: fmt.Sprintf("id is longer than %d bytes", maxName)}
+		return in
+	}
 	kind, ok := lookup(in.Type)
 	if !ok {
 		in.refusal = &failure{code: codeUnknownType, text: fmt.Sprintf("no message of type %.64q", in.Type)}

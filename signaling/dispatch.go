@@ -99,8 +99,6 @@ func (s *session) fresh(m incoming) {
 		s.refuse(m, *m.refusal)
 	case m.kind.Request && m.ID == "":
 		s.refuse(m, failure{code: codeBadMessage, text: m.Type + " is a request: id is missing"})
-	case len(m.ID) > maxName:
-		s.refuse(m, failure{code: codeBadMessage, text: "id is too long"})
 	default:
 		s.dispatch(m)
 	}

@@ -61,6 +61,7 @@ func (s *Server) open(c *conn, r *http.Request, in incoming, unwatch func() bool
 // refuse sends a fatal error outside of any session and closes the socket.
 func (s *Server) refuse(c *conn, re string, f failure, code int) {
 	s.metrics.refused.Add(1)
+	s.cfg.Log.Info("client refused", "remote", c.remote(), "code", f.code, "reason", f.text)
 	body, err := json.Marshal(f.body(true))
 	if err == nil {
 		var data []byte
@@ -135,7 +136,8 @@ func (s *Server) hello(r *http.Request, h *Hello) (*session, *failure) {
 		f := s.restarting()
 		return nil, &f
 	}
-	x := newSession(s, who, who.consent || h.Consent != nil)
+	agreed := h.Consent != nil && h.Consent.Recording
+	x := newSession(s, who, who.consent || agreed)
 	media, err := s.cfg.SFU.Join(ctx, sfu.JoinRequest{
 		Person: who.Person,
 		Mode:   sfu.Interactive,
@@ -156,7 +158,7 @@ func (s *Server) hello(r *http.Request, h *Hello) (*session, *failure) {
 	if who.rejoin != "" {
 		s.metrics.rejoins.Add(1)
 	}
-	if h.Consent != nil {
+	if agreed {
 		s.emitConsent(event.ConsentGiven, who.Person, media, h.Consent)
 	}
 	s.hub.add(x)

@@ -231,6 +231,18 @@ func TestConsentIsNeededWhereCallsAreRecorded(t *testing.T) {
 	c.receive("welcome")
 }
 
+func TestConsentIsNoEventWhereNothingIsRecordedAndNothingWasAgreed(t *testing.T) {
+	f := newFixture(t, nil)
+	c := f.dial(t)
+	c.send(Envelope{Type: "hello"}, Hello{Token: "pat@r", Consent: &Consent{Recording: false}})
+	c.receive("welcome")
+	select {
+	case e := <-f.events:
+		t.Errorf("event: %+v", e)
+	default:
+	}
+}
+
 func TestAReplacedSessionIsToldAndItsSocketClosed(t *testing.T) {
 	f := newFixture(t, nil)
 	c, _ := f.join(t, "pat@r")

@@ -165,6 +165,7 @@ func TestBadMessagesAreRefusedAndTheSocketLives(t *testing.T) {
 		"ack from nowhere":   {`{"type":"end","seq":1,"ack":99,"id":"x","body":{}}`, codeSequence, "x"},
 		"request without id": {`{"type":"end","seq":1,"body":{}}`, codeBadMessage, ""},
 		"second hello":       {`{"type":"hello","body":{"token":"a@r","client":{}}}`, codeUnexpected, ""},
+		"id too long":        {`{"type":"end","seq":1,"id":"` + strings.Repeat("x", maxName+1) + `","body":{}}`, codeBadMessage, ""},
 		"server's message":   {`{"type":"welcome","id":"x","body":{}}`, codeUnknownType, "x"},
 	}
 	f := newFixture(t, nil)
