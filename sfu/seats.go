@@ -19,12 +19,13 @@ type seatLine struct {
 
 	track   *track // whose media it carries; nil: none
 	since   time.Time
-	reports uint64    // highest count the client reported decoded
+	counts  bool      // the client reports what it decodes of the track
+	decoded uint64    // the highest count it reported
 	grewAt  time.Time // when that count last grew
 	alarmed bool      // media.timeout, direction in, was emitted
 }
 
-// seat is a pair of slots that follows one session (a person), or one slot
+// seat is a pair of lines that follows one session (a person), or one line
 // that follows a session's screen. It stays with the session until that ends.
 // Owned by the subscriber's call loop.
 type seat struct {
@@ -148,7 +149,7 @@ func (x *Session) sit(o *Session, screen bool) bool {
 	return false
 }
 
-// follow connects the seat's slots to what its session publishes now.
+// follow connects the seat's lines to what its session publishes now.
 func (s *seat) follow() {
 	if s.session == nil {
 		s.clear()
@@ -167,13 +168,13 @@ func (s *seat) clear() {
 	s.video.carry(nil)
 }
 
-// carry makes the slot carry a track, or nothing.
+// carry makes the line carry a track, or nothing.
 func (sl *seatLine) carry(t *track) {
 	if sl == nil || sl.track == t {
 		return
 	}
 	now := time.Now()
-	sl.track, sl.since, sl.reports, sl.grewAt, sl.alarmed = t, now, 0, now, false
+	sl.track, sl.since, sl.counts, sl.decoded, sl.grewAt, sl.alarmed = t, now, false, 0, now, false
 	if t == nil {
 		sl.down.assign(nil)
 		return
@@ -217,8 +218,10 @@ func (s *seat) noteDecoded(counts map[string]uint64) {
 		if sl == nil || sl.track == nil {
 			continue
 		}
-		if n, ok := counts[sl.track.about.ID]; ok && n > sl.reports {
-			sl.reports, sl.grewAt = n, time.Now()
+		n, ok := counts[sl.track.about.ID]
+		sl.counts = sl.counts || ok
+		if n > sl.decoded {
+			sl.decoded, sl.grewAt = n, time.Now()
 		}
 	}
 }
@@ -232,9 +235,11 @@ func (s *seat) watch(x *Session, now time.Time) {
 	}
 }
 
-// watch raises media.timeout, direction in, when a slot has carried a flowing
-// track for the timeout and neither the client's report of decoded frames nor
-// its receiver reports (RFC 3550, 6.4.2) show any progress.
+// watch raises media.timeout, direction in, when a line has carried a flowing
+// track for the timeout without any progress at the subscriber. Progress is
+// what the client reports as decoded or, of one that reports nothing, its
+// receiver reports (RFC 3550, 6.4.2). Sound is always judged by the latter: a
+// page whose sound is not unlocked yet decodes none, and nothing is wrong.
 func (sl *seatLine) watch(x *Session, now time.Time) {
 	t, limit := sl.track, x.c.s.cfg.Media.Timeout
 	st := sl.down.stats()
@@ -248,7 +253,7 @@ func (sl *seatLine) watch(x *Session, now time.Time) {
 	}
 	from := later(later(sl.since, t.firstAt), x.stages.dtlsAt)
 	progress := st.ReportedAt
-	if t.about.Kind == media.Video && sl.reports > 0 || sl.grewAt.After(sl.since) {
+	if sl.counts && t.about.Kind == media.Video {
 		progress = sl.grewAt
 	}
 	quiet := now.Sub(later(from, progress))
@@ -262,12 +267,12 @@ func (sl *seatLine) watch(x *Session, now time.Time) {
 		sl.alarmed = true
 		x.tellSelf(event.Event{Type: event.MediaTimeout, Track: t.about.ID,
 			Failure: event.Failure{Code: event.NoMediaIn, Stage: event.StageFirstFrame, Direction: event.In,
-				Evidence: map[string]any{"packets_sent": st.Packets, "decoded": sl.reports, "publisher": t.about.Participant}},
+				Evidence: map[string]any{"packets_sent": st.Packets, "decoded": sl.decoded, "publisher": t.about.Participant}},
 			Data: map[string]any{"waited_ms": quiet.Milliseconds(), "source": string(t.about.Source), "kind": string(t.about.Kind)}})
 	}
 }
 
-// seatTarget connects a Player's slots, in the order of its m-lines, to what
+// seatTarget connects a Player's lines, in the order of its m-lines, to what
 // its target publishes.
 func (x *Session) seatTarget() {
 	counts := map[media.Kind]int{}
