@@ -7,6 +7,13 @@ import (
 	pion "github.com/pion/turn/v5"
 )
 
+// Channel numbers of RFC 5766 section 11, which Pion does not check. RFC 8656
+// ends at 0x4FFF, but clients of the older one choose from all.
+const (
+	minChannel = 0x4000
+	maxChannel = 0x7FFF
+)
+
 // events are Pion's callbacks. They run under Pion's locks, so they only count,
 // and close what Pion will find closed later.
 func (s *Server) events() pion.EventHandler {
@@ -31,7 +38,11 @@ func (s *Server) events() pion.EventHandler {
 				r.permissions.Add(-1)
 			}
 		},
-		OnChannelCreated: func(_, _ net.Addr, _, _, _ string, relayed, _ net.Addr, _ uint16) {
+		OnChannelCreated: func(_, _ net.Addr, _, _, _ string, relayed, _ net.Addr, number uint16) {
+			if number < minChannel || number > maxChannel {
+				s.kill(s.accounts.relayAt(relayed.String()), deniedChannel)
+				return
+			}
 			s.peerAdded(relayed, func(r *relay) int32 { return r.channels.Add(1) })
 		},
 		OnChannelDeleted: func(_, _ net.Addr, _, _, _ string, relayed, _ net.Addr, _ uint16) {
@@ -45,12 +56,18 @@ func (s *Server) events() pion.EventHandler {
 // peerAdded counts a permission or channel of an allocation and ends the
 // allocation if it has too many.
 func (s *Server) peerAdded(relayed net.Addr, count func(*relay) int32) {
-	r := s.accounts.relayAt(relayed.String())
-	if r == nil || count(r) <= maxPeers {
-		return
+	if r := s.accounts.relayAt(relayed.String()); r != nil && count(r) > maxPeers {
+		s.kill(r, deniedTooManyPeers)
 	}
-	s.stats.denied[deniedTooManyPeers].Add(1)
-	_ = r.Close()
+}
+
+// kill ends an allocation whose client breaks the rules. Pion has granted what
+// he asked for and has no way to take it back.
+func (s *Server) kill(r *relay, why denial) {
+	if r != nil {
+		s.stats.denied[why].Add(1)
+		_ = r.Close()
+	}
 }
 
 // permit is Pion's PermissionHandler. It knows the peer's IP only; the port is

@@ -67,7 +67,7 @@ func frameSize(head []byte) (int, error) {
 			return 0, errNotFrame
 		}
 		return stunHeader + length, nil
-	case first < 0x50: // channel numbers 0x4000 to 0x4FFF
+	case first < 0x80: // channel numbers up to 0x7FFF, of which RFC 8656 kept those up to 0x4FFF
 		return channelHeader + (length+3)&^3, nil
 	default:
 		return 0, errNotFrame

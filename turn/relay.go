@@ -64,9 +64,9 @@ func (r *relay) ReadFrom(b []byte) (int, net.Addr, error) {
 // Close ends the allocation: Pion deletes it when its reader fails.
 func (r *relay) Close() error {
 	r.closeOnce.Do(func() {
-		r.closeErr = r.PacketConn.Close()
 		r.srv.accounts.remove(r)
 		r.srv.stats.opened(r.labels, -1)
+		r.closeErr = r.PacketConn.Close() // last: it lets the reader go
 	})
 	return r.closeErr
 }

@@ -31,6 +31,7 @@ func (s *secrets) set(list []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.list = list
+	clear(s.old)
 }
 
 func (s *secrets) current() string {
@@ -48,27 +49,35 @@ func (s *secrets) previous() (string, bool) {
 	return s.list[1], true
 }
 
-// look notes frame, come from src, if it is signed with the previous secret.
+// look notes whether frame, come from src, is signed with the previous secret.
 func (s *secrets) look(frame []byte, src net.Addr) {
 	old, rotated := s.previous()
 	if !rotated || !stun.IsMessage(frame) {
 		return
 	}
+	signed := signedWith(old, s.realm, frame)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if signed {
+		s.old[src.String()] = struct{}{}
+	} else {
+		delete(s.old, src.String()) // of a request that Pion refused without asking for a key
+	}
+}
+
+// signedWith reports whether frame is a request whose username and signature
+// were made with secret.
+func signedWith(secret, realm string, frame []byte) bool {
 	m := &stun.Message{Raw: append([]byte(nil), frame...)}
 	if m.Decode() != nil || m.Type.Class != stun.ClassRequest || !m.Contains(stun.AttrMessageIntegrity) {
-		return
+		return false
 	}
 	name, err := m.Get(stun.AttrUsername)
 	if err != nil {
-		return
+		return false
 	}
-	key := pion.GenerateAuthKey(string(name), s.realm, password(old, string(name)))
-	if stun.MessageIntegrity(key).Check(m) != nil {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.old[src.String()] = struct{}{}
+	key := pion.GenerateAuthKey(string(name), realm, password(secret, string(name)))
+	return stun.MessageIntegrity(key).Check(m) == nil
 }
 
 // of returns the secret that the request in hand from src is to be checked

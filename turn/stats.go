@@ -22,13 +22,14 @@ const (
 	deniedFamily
 	deniedPeer
 	deniedTooManyPeers
+	deniedChannel
 	deniedConnections
 	denials
 )
 
 func (d denial) String() string {
 	return [...]string{"realm", "username", "expired", "session_ended", "integrity", "quota", "capacity",
-		"port_requested", "tcp_relay", "family", "peer", "too_many_peers", "connections"}[d]
+		"port_requested", "tcp_relay", "family", "peer", "too_many_peers", "channel_number", "connections"}[d]
 }
 
 // drop is why a datagram was dropped.

@@ -120,8 +120,8 @@ func (p *Peer) LocalAddr() net.Addr { return p.local }
 // anywhere.
 func (p *Peer) Close() error {
 	p.closeOnce.Do(func() {
-		close(p.closed)
 		p.group.remove(p)
+		close(p.closed)
 	})
 	return nil
 }
