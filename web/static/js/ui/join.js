@@ -64,13 +64,14 @@ export function joinScreen(options) {
       h('section', { class: 'join-look' },
         preview(scope, local),
         toggles(scope, local, wanted),
-        wanted.mic ? meterRow(scope, local) : null),
+        wanted.mic ? meterRow(scope, local) : null,
+        // On a phone the way to the button is long enough without it.
+        h('details', { class: 'device-details', open: matchMedia('(min-width: 56rem)').matches },
+          scope.text(h('summary'), 'devices.title'), deviceSelects(scope, local, wanted))),
       h('section', { class: 'join-form' },
         scope.text(h('h1'), 'join.title'),
         greeting(scope, options.name),
         problems(scope, options, late, open),
-        h('details', { class: 'device-details', open: true },
-          scope.text(h('summary'), 'devices.title'), deviceSelects(scope, local, wanted)),
         options.recording ? consentBox(scope, accepted, () => options.onRefuse(consent(false))) : null,
         join, why)));
   open();

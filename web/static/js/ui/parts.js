@@ -56,8 +56,8 @@ export function announce(words) {
 /** A colour for a person without a picture, the same on every screen. @param {string} identity */
 export function hue(identity) {
   let sum = 0;
-  for (const c of identity) sum = (sum * 31 + /** @type {number} */ (c.codePointAt(0))) % 360;
-  return Math.floor(sum / 45); // one of eight in the style sheet
+  for (const c of identity) sum = Math.imul(sum + /** @type {number} */ (c.codePointAt(0)), 2654435761);
+  return sum >>> 29; // one of eight in the style sheet
 }
 
 /** @param {string} name */

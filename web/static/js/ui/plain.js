@@ -1,7 +1,7 @@
 // @ts-check
 // Screens that say one thing: waiting, over, not possible.
 import { h, icon } from '../lib/element.js';
-import { lang, t } from '../lib/i18n.js';
+import { hasWords, lang, t } from '../lib/i18n.js';
 import { Scope } from '../lib/scope.js';
 import { failurePanel } from './failure.js';
 import { brand, button, languageSelect } from './parts.js';
@@ -75,7 +75,8 @@ export function failedScreen(code, role, onAgain) {
     lang.value;
     const actions = onAgain ? [{ words: t('failure.try_again'), act: onAgain, testid: 'rejoin' }] : [];
     if (code === 'IN_APP_BROWSER') actions.push({ words: t('failure.copy_link'), act: () => copyLink(), testid: 'copy-link' });
-    box.replaceChildren(h('h1', {}, t('failure.title')), failurePanel({ code, role, actions }));
+    const title = `failure.title.${code}`;
+    box.replaceChildren(h('h1', {}, t(hasWords(title) ? title : 'failure.title')), failurePanel({ code, role, actions }));
   });
   const element = card(scope, 'failed', box);
   return { element, stop: () => scope.stop() };

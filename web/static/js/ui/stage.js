@@ -9,8 +9,9 @@ import { selfVideo } from './preview.js';
 /** @typedef {import('../lib/scope.js').Scope} Scope */
 /** @typedef {import('../client/call.js').Call} Call */
 
-const PAGE = 12; // tiles that must fit without scrolling
+const PAGE = 13; // tiles that fit without scrolling: oneself and twelve others
 const GAP = 8; // px, as in the style sheet
+const TALLEST = 0.8; // height of a tile by its width, unless it is alone
 const VIEW_DELAY = 250; // ms
 
 /** @param {Scope} scope @param {Call} call @param {import('../client/local.js').LocalMedia} local */
@@ -33,7 +34,7 @@ export function stage(scope, call, local) {
     report();
   }, { threshold: 0.05 });
   const arrange = () => {
-    layout(element, grid, tiles);
+    layout(element, grid, tiles, self);
     report();
   };
   const resized = new ResizeObserver(arrange);
@@ -107,15 +108,20 @@ function viewReporter(call, tiles, visible) {
 }
 
 /**
- * Chooses the number of columns that makes tiles largest.
- * @param {HTMLElement} element @param {HTMLElement} grid @param {Map<string, Tile>} tiles
+ * Places oneself (in a corner of a talk of two, else among the others) and
+ * chooses the number of columns that makes tiles largest.
+ * @param {HTMLElement} element @param {HTMLElement} grid
+ * @param {Map<string, Tile>} tiles @param {HTMLElement} self
  */
-function layout(element, grid, tiles) {
+function layout(element, grid, tiles, self) {
   const all = [...tiles.values()];
-  const cams = all.filter((tile) => tile.info.source === 'cam').length;
-  const screens = all.length - cams;
+  const others = all.filter((tile) => tile.info.source === 'cam').length;
+  const screens = all.length - others;
+  const inGrid = screens > 0 || others > 1;
+  if (self.parentElement !== (inGrid ? grid : element)) (inGrid ? grid : element).append(self);
+  else if (inGrid && grid.lastElementChild !== self) grid.append(self);
+  const cams = others + (inGrid ? 1 : 0);
   element.dataset.layout = screens ? 'screen' : 'grid';
-  element.dataset.count = String(cams);
   const { clientWidth: width, clientHeight: height } = grid;
   if (screens || !cams || !width || !height) {
     grid.style.removeProperty('--columns');
@@ -127,7 +133,8 @@ function layout(element, grid, tiles) {
   for (let columns = 1; columns <= fit; columns++) {
     const rows = Math.ceil(fit / columns);
     const w = (width - GAP * (columns - 1)) / columns;
-    const row = (height - GAP * (rows - 1)) / rows;
+    const tall = (height - GAP * (rows - 1)) / rows;
+    const row = cams > 1 ? Math.min(tall, w * TALLEST) : tall;
     // What a picture of 4:3 would get of a tile of this shape.
     const used = Math.min(w, (row * 4) / 3);
     const area = used * used;

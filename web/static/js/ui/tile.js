@@ -10,6 +10,8 @@ import { hue, initials } from './parts.js';
 /** @typedef {import('../client/roster.js').TileInfo} TileInfo */
 /** @typedef {import('../client/failures.js').Failure} Failure */
 
+const COVER = 0.7; // share of a camera's picture that must stay visible to crop it
+
 export class Tile {
   #shown = ''; // id of the video track whose frames are on show or awaited
   #live = false;
@@ -107,17 +109,17 @@ export class Tile {
     this.video.requestVideoFrameCallback(look);
   }
 
-  /** Faces may lose their edges, never half of themselves; screens nothing. */
+  /** The picture of a camera may lose its edges to fill the tile, not more; a screen nothing. */
   #fit() {
-    const { videoWidth: w, videoHeight: height } = this.video;
-    const upright = height > w;
-    const { clientWidth: cw, clientHeight: ch } = this.element;
-    const cover = this.info.source === 'cam' && w > 0 && upright === ch > cw;
-    this.video.classList.toggle('cover', cover);
+    const picture = this.video.videoWidth / this.video.videoHeight;
+    const tile = this.element.clientWidth / this.element.clientHeight;
+    const shown = Math.min(picture / tile, tile / picture);
+    this.video.classList.toggle('cover', this.info.source === 'cam' && shown >= COVER);
   }
 
-  /** How large it is, in device pixels; null without a picture. */
+  /** How large it is now, in device pixels; null without a picture. */
   size() {
+    this.#fit();
     const { video } = this.info;
     if (!video) return null;
     const scale = globalThis.devicePixelRatio || 1;
