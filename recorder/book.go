@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"consilium/internal/event"
+	"consilium/internal/media"
 )
 
 // book keeps the manifest of one call, in memory and on disk. It is safe for
@@ -107,6 +108,28 @@ func (b *book) event(t event.Type) event.Event {
 		Type: t, Call: b.manifest.Call, Room: b.manifest.Room,
 		ExternalID: b.manifest.ExternalID, Metadata: b.manifest.Metadata,
 	}
+}
+
+// describe returns what the manifest knows of a spool, enough to finalise it;
+// nil if that is too little.
+func (b *book) describe(file string) *spoolHeader {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.manifest.segment(file)
+	if s == nil {
+		return nil
+	}
+	h := spoolHeader{
+		Version: spoolVersion, Call: b.manifest.Call, Room: b.manifest.Room, Segment: *s,
+		Format: format{Codec: s.Codec, Width: s.Width, Height: s.Height, TrackUID: 1, WritingApp: b.manifest.Software},
+	}
+	if s.Codec == media.H264 || s.Codec == media.AV1 {
+		return nil // can't be played without what the spool's description holds
+	}
+	if _, err := h.Format.tracks(); err != nil {
+		return nil
+	}
+	return &h
 }
 
 // files lists what can be played, as recording.ready reports it.

@@ -41,14 +41,15 @@ type finaliser struct {
 
 // run finalises the spool at spoolPath into the directory dir. The spool
 // remains: the caller removes it when the manifest says that the file is there.
-func (f finaliser) run(ctx context.Context, spoolPath, dir string) (final, error) {
+// known describes it in case its own description is damaged; it may be nil.
+func (f finaliser) run(ctx context.Context, spoolPath, dir string, known *spoolHeader) (final, error) {
 	src, err := f.root.Open(spoolPath)
 	if err != nil {
 		return final{}, fmt.Errorf("open spool: %w", err)
 	}
 	defer src.Close()
 
-	plan, result, err := planFile(ctx, src)
+	plan, result, err := planFile(ctx, src, path.Base(spoolPath), known)
 	if err != nil {
 		return result, fmt.Errorf("read spool %s: %w", path.Base(spoolPath), err)
 	}
@@ -68,16 +69,20 @@ func (f finaliser) run(ctx context.Context, spoolPath, dir string) (final, error
 }
 
 // planFile is the first pass over the spool.
-func planFile(ctx context.Context, src io.ReadSeeker) (*layout, final, error) {
-	s, err := newSalvage(src)
+func planFile(ctx context.Context, src io.ReadSeeker, name string, known *spoolHeader) (*layout, final, error) {
+	if !validFileName(name) {
+		return nil, final{}, fmt.Errorf("%w: not a name of ours", errDamaged)
+	}
+	s, err := newSalvage(src, known)
 	if err != nil {
 		return nil, final{}, err
 	}
 	first, err := s.next()
-	if s.header() == nil || !validFileName(s.header().Segment.File) {
+	if s.header() == nil {
 		return nil, final{}, fmt.Errorf("%w: it does not say what it holds", errDamaged)
 	}
-	result := final{header: *s.header(), name: s.header().Segment.File}
+	result := final{header: *s.header(), name: name}
+	result.header.Segment.File = name
 	plan := &layout{audio: result.header.Format.audio()}
 	for b := first; ; b, err = s.next() {
 		if errors.Is(err, io.EOF) {
@@ -92,6 +97,9 @@ func planFile(ctx context.Context, src io.ReadSeeker) (*layout, final, error) {
 		plan.add(b)
 	}
 	result.damage, result.insertedMS = s.reader.damage, s.insertedMS
+	if plan.blocks == 0 && s.reader.header == nil && result.damage > 0 {
+		return nil, result, fmt.Errorf("%w: not a spool", errDamaged)
+	}
 	if plan.blocks == 0 {
 		return nil, result, errNoFrames
 	}
@@ -119,7 +127,7 @@ func (f finaliser) writeFile(ctx context.Context, src io.ReadSeeker, name string
 	if _, err := w.Write(head); err != nil {
 		return err
 	}
-	s, err := newSalvage(src)
+	s, err := newSalvage(src, &result.header)
 	if err != nil {
 		return err
 	}

@@ -228,7 +228,7 @@ func (r *Recorder) finalise(b *book, id, file string, state State) error {
 		return r.work.Err()
 	}
 	f := finaliser{root: r.root, create: r.create}
-	result, err := f.run(r.work, spoolPath(id, file), path.Join(recordingsDir, id))
+	result, err := f.run(r.work, spoolPath(id, file), path.Join(recordingsDir, id), b.describe(file))
 	switch {
 	case errors.Is(err, errNoFrames):
 		b.update(func(m *Manifest) {

@@ -7,7 +7,8 @@ import "io"
 // sound is missing.
 type salvage struct {
 	reader     *blockReader
-	held       *block // comes after the silence before it
+	known      *spoolHeader // for a spool that does not say itself what it holds
+	held       *block       // comes after the silence before it
 	needKey    bool
 	started    bool
 	cursor     int64 // ms: end of the last block (audio), its time (video)
@@ -15,16 +16,22 @@ type salvage struct {
 	cut        bool // after damage: sound may be missing
 }
 
-func newSalvage(src io.ReadSeeker) (*salvage, error) {
+func newSalvage(src io.ReadSeeker, known *spoolHeader) (*salvage, error) {
 	r, err := newBlockReader(src)
 	if err != nil {
 		return nil, err
 	}
-	return &salvage{reader: r, needKey: true}, nil
+	return &salvage{reader: r, known: known, needKey: true}, nil
 }
 
-// header describes the spool. It is known after the first call of next.
-func (s *salvage) header() *spoolHeader { return s.reader.header }
+// header describes the spool; nil if nobody knows. It is complete after the
+// first call of next.
+func (s *salvage) header() *spoolHeader {
+	if s.reader.header != nil {
+		return s.reader.header
+	}
+	return s.known
+}
 
 func (s *salvage) next() (block, error) {
 	for {

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
+	"strings"
 )
 
 // spoolTag is the name of the tag that holds a spoolHeader.
@@ -21,6 +23,20 @@ type spoolHeader struct {
 }
 
 const spoolVersion = 1
+
+// parseSpoolDescription reads what marshalSpoolHeader wrote; nil if it is
+// damaged or of a version not known.
+func parseSpoolDescription(description string) *spoolHeader {
+	sum, text, _ := strings.Cut(description, " ")
+	if fmt.Sprintf("%08x", crc32.ChecksumIEEE([]byte(text))) != sum {
+		return nil
+	}
+	var h spoolHeader
+	if json.Unmarshal([]byte(text), &h) != nil || h.Version != spoolVersion {
+		return nil
+	}
+	return &h
+}
 
 // errSpoolClosed is returned by a write after close or after a failed write.
 var errSpoolClosed = errors.New("spool is closed")
@@ -57,10 +73,12 @@ func newSpool(file spoolFile, h spoolHeader) (*spool, error) {
 }
 
 func marshalSpoolHeader(h spoolHeader) ([]byte, error) {
-	description, err := json.Marshal(h)
+	text, err := json.Marshal(h)
 	if err != nil {
 		return nil, fmt.Errorf("describe spool: %w", err)
 	}
+	// A flipped bit must not give a voice to somebody else.
+	description := fmt.Sprintf("%08x %s", crc32.ChecksumIEEE(text), text)
 	entry, err := h.Format.tracks()
 	if err != nil {
 		return nil, err
@@ -75,7 +93,7 @@ func marshalSpoolHeader(h spoolHeader) ([]byte, error) {
 	}{
 		Info:   info{TimestampScale: timestampScale, MuxingApp: muxingApp, WritingApp: h.Format.WritingApp},
 		Tracks: entry,
-		Tags:   tags{Tag: []tag{{SimpleTag: []simpleTag{{TagName: spoolTag, TagString: string(description)}}}}},
+		Tags:   tags{Tag: []tag{{SimpleTag: []simpleTag{{TagName: spoolTag, TagString: description}}}}},
 	}
 	b, err := marshal(&head)
 	if err != nil {
@@ -135,12 +153,16 @@ func (s *spool) flush() error {
 	return s.err
 }
 
-// close flushes, syncs and closes the file. It may be called again.
+// close flushes, syncs and closes the file. It may be called again. An error
+// that write or flush returned already is not returned again.
 func (s *spool) close() error {
 	if s.file == nil {
 		return nil
 	}
-	err := s.flush()
+	var err error
+	if s.err == nil {
+		err = s.flush()
+	}
 	if e := s.file.Sync(); err == nil && e != nil {
 		err = fmt.Errorf("sync spool: %w", e)
 	}

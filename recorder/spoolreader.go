@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -290,11 +289,10 @@ func parseSpoolTags(body []byte) *spoolHeader {
 		case idTagName:
 			name = string(value)
 		case idTagString:
-			var h spoolHeader
-			if name != spoolTag || json.Unmarshal(value, &h) != nil || h.Version != spoolVersion {
+			if name != spoolTag {
 				return nil
 			}
-			return &h
+			return parseSpoolDescription(string(value))
 		}
 	}
 }

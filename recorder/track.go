@@ -299,6 +299,9 @@ func (k *track) failed(err error) {
 	k.recording.recorder.log.Error("track not recorded", "call", k.recording.call.ID, "track", k.ID, "error", err)
 	k.recording.fail(k.Track, codeOf(err), reason(err))
 	k.assembler.needKey = k.Kind == media.Video
+	if k.out != nil {
+		k.out.segment.Error = codeOf(err)
+	}
 	k.closeSegment()
 }
 
