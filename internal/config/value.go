@@ -36,14 +36,6 @@ type Space struct {
 	Percent float64 // 0 to 100
 }
 
-// Of returns the amount in bytes for a file system of total bytes.
-func (s Space) Of(total int64) int64 {
-	if s.Percent > 0 {
-		return int64(float64(total) * s.Percent / 100)
-	}
-	return s.Bytes
-}
-
 // String returns the form that [parseSpace] reads.
 func (s Space) String() string {
 	if s.Percent > 0 {
