@@ -2,9 +2,29 @@ package api
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
+
+	"consilium/internal/metrics"
 )
+
+func TestTheReferenceListsTheMetricsOfTheAPI(t *testing.T) {
+	text, err := os.ReadFile("../../docs/reference/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := metrics.New()
+	newSite(t, func(c *Config) { c.Metrics = r })
+	if err := r.Err(); err != nil {
+		t.Error(err)
+	}
+	for _, name := range r.Names() {
+		if !strings.Contains(string(text), "| `"+name+"` |") {
+			t.Errorf("%s is not documented", name)
+		}
+	}
+}
 
 func TestHealthAndReadinessAreOpenAndDiffer(t *testing.T) {
 	s := newSite(t)
