@@ -62,6 +62,19 @@ func (p *person) hears() {
 	p.WaitSound(sound)
 }
 
+// leave leaves; who may end the call is asked first.
+func (p *person) leave() {
+	p.l.t.Helper()
+	p.Click("leave")
+	p.WaitFor("the end or a question", `document.querySelector('dialog[open]') || !document.querySelector('[data-testid=call]')`)
+	var asked bool
+	p.Eval(`!!document.querySelector('dialog[open]')`, &asked)
+	if asked {
+		p.Click("confirm-yes")
+	}
+	p.WaitGone("call")
+}
+
 // tiles counts the tiles of others.
 func (p *person) tiles() (n int) {
 	p.l.t.Helper()
