@@ -23,6 +23,8 @@ type runner interface {
 	Run(ctx context.Context) error
 	// Ready is closed when /readyz answers 200.
 	Ready() <-chan struct{}
+	// Address is where it listens first for HTTP, with the real port.
+	Address() string
 	// Reload takes over the parts of cfg that can change while serving.
 	Reload(cfg config.Config) error
 }
@@ -80,16 +82,12 @@ func serve(ctx context.Context, p *program, src *source) error {
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
 
-	links, err := devLinks(src.dev, cfg)
-	if err != nil {
-		return err
-	}
 	srv, err := p.newServer(cfg, log)
 	if err != nil {
 		return err
 	}
 	return superviseServer(ctx, stop, srv, hangups,
-		func() error { return printLinks(p, links) },
+		func() error { return printLinks(p, src.dev, cfg, srv.Address()) },
 		func() { reload(p, src, srv, level, log) })
 }
 
@@ -160,20 +158,19 @@ func reload(p *program, src *source, srv runner, level *slog.LevelVar, log *slog
 	log.Info("configuration reloaded")
 }
 
-// devLinks returns the lines that serve --dev prints, nothing without --dev.
-func devLinks(dev bool, cfg config.Config) ([]string, error) {
+// printLinks prints the two lines of serve --dev, and nothing without --dev.
+func printLinks(p *program, dev bool, cfg config.Config, address string) error {
 	if !dev {
-		return nil, nil
+		return nil
 	}
-	base, err := baseURL(cfg.HTTP)
+	base, err := baseURL(cfg.HTTP.PublicURL, address)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	authority, err := auth.New(auth.Config{Keys: cfg.Keys})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var lines []string
 	for _, person := range []auth.Claims{
 		{Subject: "doctor", Role: auth.RoleDoctor, Name: "Doctor"},
 		{Subject: "patient", Role: auth.RolePatient, Name: "Patient"},
@@ -181,36 +178,27 @@ func devLinks(dev bool, cfg config.Config) ([]string, error) {
 		person.Issuer, person.Room = config.DevKeyID, devRoom
 		token, err := authority.Mint(person, devLinkTTL)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		lines = append(lines, fmt.Sprintf("%s: %s", person.Subject, joinLink(base, devRoom, token)))
+		if _, err := fmt.Fprintf(p.stdout, "%s: %s\n", person.Subject, joinLink(base, devRoom, token)); err != nil {
+			return fmt.Errorf("print links: %w", err)
+		}
 	}
-	return lines, nil
+	return nil
 }
 
-// baseURL returns the URL that links of --dev begin with.
-func baseURL(h config.HTTP) (string, error) {
-	if h.PublicURL != "" {
-		return h.PublicURL, nil
+// baseURL returns the URL that links of --dev begin with: the public one, or
+// that of the address the server listens on.
+func baseURL(public, address string) (string, error) {
+	if public != "" {
+		return public, nil
 	}
-	host, port, err := net.SplitHostPort(h.Address[0])
+	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return "", fmt.Errorf("http.address: %w", err)
-	}
-	if port == "0" {
-		return "", errors.New("http.address: --dev prints links, so it needs a port other than 0, or http.public_url")
+		return "", fmt.Errorf("address of the server: %w", err)
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
 	return "http://" + net.JoinHostPort(host, port), nil
-}
-
-func printLinks(p *program, links []string) error {
-	for _, line := range links {
-		if _, err := fmt.Fprintln(p.stdout, line); err != nil {
-			return fmt.Errorf("print links: %w", err)
-		}
-	}
-	return nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,11 +13,9 @@ import (
 	"time"
 )
 
-// freePorts are flags that let the kernel choose every port. Links then need a
-// URL of their own.
+// freePorts are flags that let the kernel choose every port.
 var freePorts = []string{
 	"--http.address=127.0.0.1:0", "--media.udp_port=0", "--media.tcp_port=0", "--turn.udp_port=0",
-	"--http.public_url=http://127.0.0.1:8080",
 }
 
 func TestTheBinaryServesUntilSIGTERM(t *testing.T) {
@@ -43,9 +42,15 @@ func TestTheBinaryServesUntilSIGTERM(t *testing.T) {
 	}()
 	for _, who := range []string{"doctor", "patient"} {
 		line := wait(t, "the link of the "+who, printed)
-		token, ok := strings.CutPrefix(line, who+": http://127.0.0.1:8080/r/demo#")
-		if !ok {
-			t.Fatalf("got %q; stderr: %s", line, stderr.String())
+		page, token, ok := strings.Cut(strings.TrimPrefix(line, who+": "), "#")
+		base, isRoom := strings.CutSuffix(page, "/r/demo")
+		if !ok || !isRoom {
+			t.Fatalf("got %q, want %s: BASE/r/demo#TOKEN", line, who)
+		}
+		for _, url := range []string{page, base + "/readyz"} {
+			if status := get(t, url); status != http.StatusOK {
+				t.Errorf("GET %s: status %d", url, status)
+			}
 		}
 		if _, err := devAuthority(t).VerifyJoin(token); err != nil {
 			t.Error(err)
@@ -73,6 +78,24 @@ func TestAFilterThatLeavesNoAddressStopsTheStart(t *testing.T) {
 	if last := lastLine(got.stderr); !strings.HasPrefix(last, "consilium: ") || !strings.Contains(last, "media.networks") {
 		t.Errorf("got %q, want the remedy in one line", last)
 	}
+}
+
+// get returns the status of a GET.
+func get(t *testing.T, url string) int {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{DisableKeepAlives: true}
+	response, err := (&http.Client{Transport: transport, Timeout: 10 * time.Second}).Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := response.Body.Close(); err != nil {
+		t.Error(err)
+	}
+	return response.StatusCode
 }
 
 func lastLine(text string) string {

@@ -29,6 +29,8 @@ func newFakeServer() *fakeServer {
 
 func (s *fakeServer) Ready() <-chan struct{} { return s.ready }
 
+func (s *fakeServer) Address() string { return "127.0.0.1:8080" }
+
 func (s *fakeServer) Run(ctx context.Context) error {
 	if s.err != nil {
 		return s.err
@@ -175,18 +177,15 @@ func TestReloadOfABadConfigurationChangesNothing(t *testing.T) {
 }
 
 func TestLinksUseAnAddressThatABrowserCanOpen(t *testing.T) {
-	for name, tc := range map[string]struct {
-		http config.HTTP
-		want string
-	}{
-		"loopback":   {config.HTTP{Address: []string{"127.0.0.1:8080"}}, "http://127.0.0.1:8080"},
-		"every":      {config.HTTP{Address: []string{":81"}}, "http://127.0.0.1:81"},
-		"every, v6":  {config.HTTP{Address: []string{"[::]:81"}}, "http://127.0.0.1:81"},
-		"v6":         {config.HTTP{Address: []string{"[::1]:81"}}, "http://[::1]:81"},
-		"public URL": {config.HTTP{Address: []string{":0"}, PublicURL: "https://x"}, "https://x"},
+	for name, tc := range map[string]struct{ public, address, want string }{
+		"loopback":   {"", "127.0.0.1:8080", "http://127.0.0.1:8080"},
+		"every":      {"", "0.0.0.0:81", "http://127.0.0.1:81"},
+		"every, v6":  {"", "[::]:81", "http://127.0.0.1:81"},
+		"v6":         {"", "[::1]:81", "http://[::1]:81"},
+		"public URL": {"https://x", "127.0.0.1:81", "https://x"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got, err := baseURL(tc.http); err != nil || got != tc.want {
+			if got, err := baseURL(tc.public, tc.address); err != nil || got != tc.want {
 				t.Errorf("got %q, %v, want %q", got, err, tc.want)
 			}
 		})
