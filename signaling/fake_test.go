@@ -218,8 +218,10 @@ func (fakeAuth) Verify(_ context.Context, token string) (Claims, error) {
 		return refuse(event.TokenBad, "malformed")
 	}
 	identity, role, _ := strings.Cut(identity, ":")
-	g := sfu.Grants{PublishAudio: true, PublishVideo: true, Subscribe: true, Admit: role == "doctor"}
+	g := sfu.Grants{PublishAudio: true, PublishVideo: true, Subscribe: true}
 	switch role {
+	case "doctor":
+		g.Admit, g.Mute, g.Remove, g.End = true, true, true, true
 	case "observer":
 		g = sfu.Grants{Subscribe: true}
 	case "device":
@@ -287,5 +289,21 @@ func (f *fixture) event(t *testing.T) event.Event {
 	case <-time.After(patience):
 		t.Fatal("no event")
 		return event.Event{}
+	}
+}
+
+// eventually waits until something is true.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !is() {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatalf("it did not happen: %s", what)
+		}
 	}
 }

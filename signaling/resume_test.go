@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -236,9 +237,12 @@ func TestASlowReaderLosesItsSocketAndNotItsSession(t *testing.T) {
 	c, w := f.join(t, "slow@r")
 	other, _ := f.join(t, "other@r")
 	x := f.sfu.session(t, 0)
-	// More than the buffers of both kernels hold.
+	if err := c.ws.NetConn().(*net.TCPConn).SetReadBuffer(4096); err != nil {
+		t.Fatal(err)
+	}
+	// More than the buffers of the kernel hold: it sends 4 MiB ahead.
 	big := strings.Repeat("x", 64<<10)
-	for range 400 {
+	for range 120 {
 		x.notify(sfu.NoticeEvent{Event: event.Event{Type: event.QualityPoor, Data: map[string]any{"x": big}}})
 	}
 	x.expect(t, "socket lost")

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"consilium/internal/event"
+	"consilium/internal/media"
 	"consilium/sfu"
 )
 
@@ -63,7 +64,8 @@ func (s *session) notify(n sfu.Notice) {
 		s.send("muted", "", Muted{Source: string(n.Source), By: n.By})
 	case sfu.NoticeEnded:
 		ended := Ended{Reason: string(n.Reason), Code: string(n.Code), By: n.By}
-		if n.Code == event.ServerRestart {
+		if n.Reason == media.EndShutdown {
+			ended.Code = string(event.ServerRestart)
 			ended.Retry = s.server.cfg.Timing.Retry.Seconds()
 		}
 		s.send("ended", "", ended)

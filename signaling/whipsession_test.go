@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"consilium/internal/media"
 	"consilium/sfu"
@@ -45,17 +44,7 @@ func TestASessionThatEndsIsForgotten(t *testing.T) {
 	f := newWHIPFixture(t, nil)
 	path, _ := f.publish(t, "cam:device@r")
 	f.sfu.session(t, 0).end(sfu.NoticeEnded{Reason: media.EndLost})
-	deadline := time.NewTimer(patience)
-	defer deadline.Stop()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for f.Stats().Media != 0 {
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			t.Fatal("the session is still there")
-		}
-	}
+	eventually(t, "the session is forgotten", func() bool { return f.Stats().Media == 0 })
 	r, body := f.do(t, request{method: "DELETE", path: path, token: "cam:device@r"})
 	expectProblem(t, r, body, 404, "not_found")
 }
