@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -9,17 +10,17 @@ import (
 	"consilium/internal/problem"
 )
 
-func TestBadRequestsAreRefusedWithACode(t *testing.T) {
-	s := newSite(t)
-	id := s.open(t, `{"room": "known"}`)
-	s.calls.join(id, "anna")
-	call := "/v1/calls/" + id
+// refusal is a request and how it is refused.
+type refusal struct {
+	method, path, body string
+	status             int
+	code               string
+}
+
+// badCalls are bodies of POST /v1/calls.
+func badCalls() map[string]refusal {
 	many := `{"participants": [` + strings.TrimSuffix(strings.Repeat(`{"identity": "a", "role": "doctor"},`, 65), ",") + `]}`
-	tests := map[string]struct {
-		method, path, body string
-		status             int
-		code               string
-	}{
+	return map[string]refusal{
 		"empty body":               {"POST", "/v1/calls", "", 400, "bad_json"},
 		"not JSON":                 {"POST", "/v1/calls", "{", 400, "bad_json"},
 		"two values":               {"POST", "/v1/calls", "{}{}", 400, "bad_json"},
@@ -47,20 +48,30 @@ func TestBadRequestsAreRefusedWithACode(t *testing.T) {
 		"name that turns around":   {"POST", "/v1/calls", `{"participants": [{"identity": "a", "role": "patient", "name": "\u202egnp"}]}`, 422, "unusable"},
 		"64 KiB and more":          {"POST", "/v1/calls", `{"room": "` + strings.Repeat("a", 65<<10) + `"}`, 413, "too_large"},
 		"1 MiB":                    {"POST", "/v1/calls", strings.Repeat(" ", 1<<20), 413, "too_large"},
+	}
+}
 
+// badTargets name calls and participants; CALL stands for a call with anna in it.
+func badTargets() map[string]refusal {
+	return map[string]refusal{
 		"unknown call":             {"GET", "/v1/calls/nobody", "", 404, "not_found"},
 		"end of an unknown call":   {"DELETE", "/v1/calls/nobody", "", 404, "not_found"},
 		"journal of unknown call":  {"GET", "/v1/calls/nobody/journal", "", 404, "not_found"},
-		"unknown format":           {"GET", call + "/journal?format=pcap", "", 400, "bad_request"},
-		"unknown participant":      {"GET", call + "/participants/boris", "", 404, "not_found"},
-		"removal of nobody":        {"DELETE", call + "/participants/boris", "", 404, "not_found"},
-		"mute of nobody":           {"POST", call + "/participants/boris/mute", `{"source": "mic"}`, 404, "not_found"},
+		"unknown format":           {"GET", "CALL/journal?format=pcap", "", 400, "bad_request"},
+		"unknown participant":      {"GET", "CALL/participants/boris", "", 404, "not_found"},
+		"removal of nobody":        {"DELETE", "CALL/participants/boris", "", 404, "not_found"},
+		"mute of nobody":           {"POST", "CALL/participants/boris/mute", `{"source": "mic"}`, 404, "not_found"},
 		"mute in an unknown call":  {"POST", "/v1/calls/nobody/participants/anna/mute", `{"source": "mic"}`, 404, "not_found"},
-		"mute of an unknown thing": {"POST", call + "/participants/anna/mute", `{"source": "nose"}`, 422, "unusable"},
-		"mute of nothing":          {"POST", call + "/participants/anna/mute", `{}`, 422, "unusable"},
-		"mute without a body":      {"POST", call + "/participants/anna/mute", "", 400, "bad_json"},
-		"admit with a body":        {"POST", call + "/participants/anna/admit", `{"x": 1}`, 422, "unusable"},
+		"mute of an unknown thing": {"POST", "CALL/participants/anna/mute", `{"source": "nose"}`, 422, "unusable"},
+		"mute of nothing":          {"POST", "CALL/participants/anna/mute", `{}`, 422, "unusable"},
+		"mute without a body":      {"POST", "CALL/participants/anna/mute", "", 400, "bad_json"},
+		"admit with a body":        {"POST", "CALL/participants/anna/admit", `{"x": 1}`, 422, "unusable"},
+	}
+}
 
+// badQueries have strange parameters.
+func badQueries() map[string]refusal {
+	return map[string]refusal{
 		"limit of letters":      {"GET", "/v1/events?limit=x", "", 400, "bad_request"},
 		"limit of nothing":      {"GET", "/v1/events?limit=0", "", 400, "bad_request"},
 		"negative limit":        {"GET", "/v1/calls?limit=-1", "", 400, "bad_request"},
@@ -68,7 +79,12 @@ func TestBadRequestsAreRefusedWithACode(t *testing.T) {
 		"unknown state":         {"GET", "/v1/calls?state=asleep", "", 400, "bad_request"},
 		"page before no call":   {"GET", "/v1/calls?before=nobody", "", 404, "not_found"},
 		"TURN for a strange id": {"GET", "/v1/turn?username=a%20b", "", 422, "unusable"},
+	}
+}
 
+// badFiles ask for recordings and files.
+func badFiles() map[string]refusal {
+	return map[string]refusal{
 		"unknown recording":          {"GET", "/v1/recordings/nobody", "", 404, "not_found"},
 		"unknown file":               {"GET", "/v1/recordings/rec1/files/other.webm", "", 404, "not_found"},
 		"file above":                 {"GET", "/v1/recordings/rec1/files/..%2f..%2fconsilium.db", "", 404, "not_found"},
@@ -79,20 +95,35 @@ func TestBadRequestsAreRefusedWithACode(t *testing.T) {
 		"recording above":            {"GET", "/v1/recordings/..%2f..", "", 404, "not_found"},
 		"playback of unknown":        {"POST", "/v1/recordings/nobody/playback", "", 404, "not_found"},
 		"file name that is too long": {"GET", "/v1/recordings/rec1/files/" + strings.Repeat("a", 200), "", 404, "not_found"},
+	}
+}
 
+// badPaths are paths and methods that are not there.
+func badPaths() map[string]refusal {
+	return map[string]refusal{
 		"nothing there":         {"GET", "/v1/nothing", "", 404, "not_found"},
 		"the bare prefix":       {"GET", "/v1/", "", 404, "not_found"},
 		"PUT of calls":          {"PUT", "/v1/calls", "{}", 405, "method_not_allowed"},
-		"PATCH of a call":       {"PATCH", call, "{}", 405, "method_not_allowed"},
-		"GET of mute":           {"GET", call + "/participants/anna/mute", "", 405, "method_not_allowed"},
+		"PATCH of a call":       {"PATCH", "CALL", "{}", 405, "method_not_allowed"},
+		"GET of mute":           {"GET", "CALL/participants/anna/mute", "", 405, "method_not_allowed"},
 		"POST of the feed":      {"POST", "/v1/events", "{}", 405, "method_not_allowed"},
 		"DELETE of openapi":     {"DELETE", "/openapi.json", "", 405, "method_not_allowed"},
 		"diag with an API key":  {"POST", "/v1/diag", `{"entries": []}`, 401, "unauthorized"},
 		"page of the recording": {"GET", "/recordings/rec1", "", 501, "not_implemented"},
 	}
+}
+
+func TestBadRequestsAreRefusedWithACode(t *testing.T) {
+	s := newSite(t)
+	id := s.open(t, `{"room": "known"}`)
+	s.calls.join(id, "anna")
+	tests := make(map[string]refusal)
+	for _, table := range []map[string]refusal{badCalls(), badTargets(), badQueries(), badFiles(), badPaths()} {
+		maps.Copy(tests, table)
+	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			a := s.send(t, test.method, test.path, test.body)
+			a := s.send(t, test.method, strings.Replace(test.path, "CALL", "/v1/calls/"+id, 1), test.body)
 			if a.status != test.status || a.code() != test.code {
 				t.Errorf("%d %s, want %d %s", a.status, a.text, test.status, test.code)
 			}
