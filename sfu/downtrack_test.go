@@ -296,7 +296,8 @@ func TestDuplicatesAndPaddingReachNoSink(t *testing.T) {
 
 func TestRepairedPacketFillsItsHole(t *testing.T) {
 	s, w := newStage(t, media.Video), &wire{}
-	s.subscriber(w, true).assign(s.track)
+	d := s.subscriber(w, true)
+	d.assign(s.track)
 	s.frame(true, false)
 	lost := s.frame(false, true)
 	s.frame(false, false)
@@ -309,6 +310,10 @@ func TestRepairedPacketFillsItsHole(t *testing.T) {
 	got := w.sequences()
 	if len(got) != 3 || got[1] != got[0]+2 || got[2] != got[0]+1 {
 		t.Fatalf("sequence numbers %v, want the repaired one in its hole", got)
+	}
+	d.resend([]rtcp.NackPair{{PacketID: got[2]}}, s.clock.at)
+	if len(w.packets) != 3 {
+		t.Fatal("a packet that was late is sent twice to who asked for it meanwhile")
 	}
 	if st := s.track.stats(); st.Repaired != 1 || st.NACKs != 1 {
 		t.Fatalf("repaired %d, asked %d", st.Repaired, st.NACKs)

@@ -80,6 +80,12 @@ func (r *resender) allow(sequence uint16, now time.Time, rtt time.Duration) drop
 	return dropReasons
 }
 
+// answered notes that a packet is on its way, late, and so need not be resent
+// to whoever asked for it meanwhile.
+func (r *resender) answered(sequence uint16, now time.Time) {
+	r.done[sequence%resendHistory] = resentPacket{sequence: sequence, at: now}
+}
+
 // forget drops what is known of the packets sent so far, not the budget.
 func (r *resender) forget() {
 	clear(r.done[:])
