@@ -110,7 +110,7 @@ func TestDisorderLeavesNoTrace(t *testing.T) {
 			var twice []sent
 			for i, p := range packets {
 				if i%5 == 0 {
-					twice = append(twice, sent{at: p.at + 50*time.Millisecond, packet: p.packet})
+					twice = append(twice, sent{at: p.at + 50*time.Millisecond, packet: again(p.packet)})
 				}
 			}
 			return inOrder(packets, twice)

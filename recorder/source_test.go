@@ -77,6 +77,13 @@ func (s *source) frame(f testmedia.Frame, at time.Duration) []sent {
 	return out
 }
 
+// again returns a copy of a packet, as if it had been received once more.
+func again(p *media.Packet) *media.Packet {
+	c := media.NewPacket(nil)
+	c.Header, c.Payload, c.Sequence, c.Keyframe = p.Header, p.Payload, p.Sequence, p.Keyframe
+	return c
+}
+
 // inOrder sorts by arrival.
 func inOrder(packets ...[]sent) []sent {
 	all := slices.Concat(packets...)
