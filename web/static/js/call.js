@@ -2,8 +2,10 @@
 // The page /r/{room}.
 import { diagnoseBrowser, inAppBrowser } from './client/diagnose.js';
 import { Call } from './client/call.js';
+import { postDiagnostics } from './client/diag.js';
 import { ClientLog } from './client/log.js';
 import { LocalMedia } from './client/local.js';
+import { isFailureCode } from './client/protocol.js';
 import { lang, preferredLanguage, t, useLanguage } from './lib/i18n.js';
 import { effect } from './lib/signal.js';
 import { callScreen } from './ui/call-screen.js';
@@ -11,6 +13,8 @@ import { joinScreen } from './ui/join.js';
 import { readClaims, wantedDevices } from './ui/join-token.js';
 import { keep, recall } from './ui/kept.js';
 import { connectingScreen, endedScreen, failedScreen, waitingScreen } from './ui/plain.js';
+
+const DIAG_AT_ATTEMPT = 4; // failed attempts of the socket before the log takes another way
 
 const room = decodeURIComponent(location.pathname.split('/')[2] ?? '');
 const recording = document.documentElement.dataset.recording !== 'off';
@@ -74,7 +78,17 @@ function join() {
     },
   });
   follow(call);
+  watchSocket(call);
   call.join();
+}
+
+/** Reports by other means while the socket does not come back. @param {Call} current */
+function watchSocket(current) {
+  const stop = effect(() => {
+    const { attempt } = current.socket.value;
+    if (current !== call || current.phase.value === 'ended') return stop();
+    if (attempt === DIAG_AT_ATTEMPT) postLog();
+  });
 }
 
 /** Shows the screen that fits the state of a call. @param {Call} current */
@@ -82,6 +96,7 @@ function follow(current) {
   const stop = effect(() => {
     const phase = current.phase.value;
     if (current !== call) return stop();
+    if (phase === 'refused') postLog();
     if (phase === 'connecting') show(connectingScreen());
     else if (phase === 'waiting') show(waitingScreen(current, local, leave));
     else if (phase === 'joined') show(callScreen({ call: current, local, wanted, onLeave: leave, onRejoin: rejoin }));
@@ -106,7 +121,12 @@ function ended(current) {
 function refused(code, role = claims.role) {
   local.close();
   const final = ['TOKEN_BAD', 'TOKEN_EXPIRED', 'INSECURE_PAGE', 'BROWSER_OLD'].includes(code);
-  show(failedScreen(code === code.toUpperCase() ? code : 'UNKNOWN', role, final ? null : again));
+  show(failedScreen(isFailureCode(code) ? code : 'UNKNOWN', role, final ? null : again));
+}
+
+/** The log goes over HTTPS: the socket is what failed, or the page closes. */
+function postLog() {
+  postDiagnostics(location.href, token, call?.me.peek()?.session ?? '', log.take());
 }
 
 function leave() {
@@ -165,10 +185,12 @@ async function start() {
   });
   log.add('page', 'loaded', { secure: isSecureContext, framed: self !== top, visible: document.visibilityState });
   addEventListener('online', () => call?.networkChanged());
+  addEventListener('pagehide', postLog);
   addEventListener('visibilitychange', () => log.add('page', `page ${document.visibilityState}`));
   const problem = token || kept ? diagnoseBrowser() : 'TOKEN_BAD';
   if (problem) {
     log.add('page', 'page not usable', {}, problem);
+    postLog();
     show(failedScreen(problem, claims.role, null));
   } else if (kept?.secret) await comeBack(kept);
   else askFirst();

@@ -2,7 +2,7 @@
 // A call as the client sees it: who is there, what arrives from whom, what
 // goes wrong. Everything readable is a signal; nothing here touches the page.
 import { signal } from '../lib/signal.js';
-import { Connection } from './protocol.js';
+import { Connection, isFailureCode } from './protocol.js';
 import { Failures } from './failures.js';
 import { Peer } from './peer.js';
 import { Roster } from './roster.js';
@@ -59,7 +59,7 @@ export class Call {
       onState: (state, attempt) => this.#socketState(state, attempt),
       onLog: (text, data, code) => {
         options.log.add('socket', text, data, code);
-        if (code && code === code.toUpperCase()) this.failures.add({ code, stage: 'socket' });
+        if (code) this.failures.add({ code, stage: 'socket' });
       },
     });
   }
@@ -256,7 +256,7 @@ export class Call {
 
   /** @param {string} code */
   #offerRefused(code) {
-    this.failures.add({ code: code === code.toUpperCase() ? code : 'UNKNOWN', stage: 'offer' });
+    this.failures.add({ code: isFailureCode(code) ? code : 'UNKNOWN', stage: 'offer' });
   }
 
   /** @param {import('./messages.js').Ended} ended */

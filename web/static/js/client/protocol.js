@@ -12,6 +12,11 @@ const PING_INTERVAL = 5;
 const SILENCE = 12; // seconds without a word from the server: the socket is dead
 const ACK_DELAY = 0.3;
 
+/** Failure codes are upper case, problem codes lower. @param {string} code */
+export function isFailureCode(code) {
+  return /^[A-Z_]+$/.test(code);
+}
+
 /** A request was refused, or its session is gone. */
 export class RequestError extends Error {
   /** @param {string} code @param {string} message @param {number} [retry] seconds */
@@ -260,7 +265,7 @@ export class Connection {
    * @param {import('./messages.js').ErrorBody} e
    */
   #refused(e) {
-    this.handlers.onLog('refused', { message: e.message, code: e.code });
+    this.handlers.onLog('refused', { message: e.message, reason: e.code }, isFailureCode(e.code) ? e.code : undefined);
     const again = e.code === 'session_unknown' || (this.#session !== null && e.code === 'sequence');
     if (again && this.#session) {
       this.#session = null;
