@@ -320,6 +320,78 @@ func TestRepairedPacketFillsItsHole(t *testing.T) {
 	}
 }
 
+func TestLatePacketAlreadyServedFromTheCacheIsNotSentAgain(t *testing.T) {
+	s, w := newStage(t, media.Video), &wire{}
+	d := s.subscriber(w, false)
+	d.assign(s.track)
+	s.frame(true, false)
+	late := sourcePacket(s.track.cache.highest+1, 9, false, s.clock.at)
+	s.frame(false, true)
+	s.frame(false, false)
+	// The worker has put the late packet into the cache and is about to give
+	// it to the slot when the subscriber's request comes.
+	s.track.cache.admit(late.Sequence)
+	s.track.cache.store(late)
+	d.resend([]rtcp.NackPair{{PacketID: w.packets[0].SequenceNumber + 1}}, s.clock.at)
+	d.WritePacket(late)
+	if got := w.sequences(); len(got) != 3 || got[2] != got[0]+1 {
+		t.Fatalf("sequence numbers %v", got)
+	}
+}
+
+func TestAudioStartsAtOnceAndStatesItsLevel(t *testing.T) {
+	s, w := newStage(t, media.Audio), &wire{}
+	s.line.AudioLevelExt = 2
+	s.up.setLines([]upLine{*s.line})
+	s.up.router.update(s.up.routes.Load())
+	s.subscriber(w, true).assign(s.track)
+	h := rtp.Header{PayloadType: 96, SSRC: s.ssrc, Timestamp: 960}
+	if err := h.SetExtension(2, []byte{0x80 | 40}); err != nil {
+		t.Fatal(err)
+	}
+	s.raw(h, []byte{0xFC, 1, 2})
+	if len(w.packets) != 1 || w.packets[0].PayloadType != 111 {
+		t.Fatalf("got %+v", w.packets)
+	}
+	if st := s.track.stats(); !st.HasLevel || st.AudioLevel != 40 || st.LastSound.IsZero() {
+		t.Fatalf("level %+v", st)
+	}
+}
+
+func TestEndEmptiesTheSlotAndIsTheLastCall(t *testing.T) {
+	s, w := newStage(t, media.Video), &wire{}
+	d := s.subscriber(w, true)
+	d.assign(s.track)
+	s.frame(true, false)
+	s.track.end(media.EndLeft, s.clock.at)
+	s.frame(false, false)
+	d.requestKeyframe()
+	d.resend([]rtcp.NackPair{{PacketID: w.packets[0].SequenceNumber}}, s.clock.at)
+	if len(w.packets) != 1 || d.up != nil {
+		t.Fatalf("%d packets after the end", len(w.packets))
+	}
+	if p := s.track.cache.get(s.track.cache.highest); p != nil {
+		t.Fatal("the cache of an ended track holds packets")
+	}
+	c := newCollector()
+	s.track.attach(c)
+	d.assign(nil)
+}
+
+func TestConnectingServesWhatWaited(t *testing.T) {
+	s, w := newStage(t, media.Video), &wire{fail: errNotReady}
+	d := s.subscriber(w, true)
+	d.assign(s.track)
+	s.frame(true, false)
+	s.frame(false, false)
+	w.fail = nil
+	d.cfg.Transport.connected()
+	s.frame(false, false)
+	if got := w.sequences(); len(got) != 3 || got[2] != got[0]+2 {
+		t.Fatalf("sequence numbers %v, want keyframe and two frames", got)
+	}
+}
+
 func TestSubscriberGetsWhatHeAsksForOncePerRoundTrip(t *testing.T) {
 	for name, rtx := range map[string]bool{"by rtx": true, "on the media ssrc": false} {
 		t.Run(name, func(t *testing.T) {

@@ -75,6 +75,10 @@ func (d *downTrack) forward(p *media.Packet) dropReason {
 	}
 	if p.Sequence == d.rewrite.highestIn {
 		d.awaitKey = false
+	} else if d.resends.recently(uint16(p.Sequence+s.shift), p.Arrival) {
+		// The subscriber asked for it between its arrival and now, and got it
+		// from the cache: a number must not be sent twice.
+		return dropDuplicate
 	}
 	if err := d.send(s, p); err != nil {
 		// The subscriber's picture is broken from here on: leave the rest out

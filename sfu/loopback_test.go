@@ -405,6 +405,9 @@ func TestLossOnRealTransportIsRepaired(t *testing.T) {
 		worst = max(worst, p.end.asked[sequence])
 	}
 	t.Logf("%d lost, %d repaired in time, at most %d requests", len(p.conn.lost), inTime, worst)
+	if c.report == 0 {
+		t.Error("no sender report reached the sink")
+	}
 	if len(p.conn.lost) < 30 || inTime*100 < len(p.conn.lost)*95 || worst > nackMaxRequests || c.twice != 0 {
 		t.Fatalf("%d lost, %d repaired in time, %d requests for one, %d duplicates", len(p.conn.lost), inTime, worst, c.twice)
 	}
@@ -475,6 +478,9 @@ func TestSubscriberGetsEveryPacketOnceThroughLossOnBothLegs(t *testing.T) {
 	p.send(t, 500)
 	leg.setLoss(0)
 	p.send(t, 300)
+	if path := d.cfg.Transport.stats(); path.Acknowledged == 0 || path.NotArrived == 0 || path.RTT == 0 {
+		t.Errorf("path %+v", path)
+	}
 	if st := d.stats(); st.Resent == 0 || st.LastReport.IsZero() || st.RTT == 0 {
 		t.Errorf("stats %+v", st)
 	}

@@ -86,6 +86,12 @@ func (r *resender) answered(sequence uint16, now time.Time) {
 	r.done[sequence%resendHistory] = resentPacket{sequence: sequence, at: now}
 }
 
+// recently reports whether a packet was resent of late.
+func (r *resender) recently(sequence uint16, now time.Time) bool {
+	e := r.done[sequence%resendHistory]
+	return e.sequence == sequence && !e.at.IsZero() && now.Sub(e.at) < ringMaxAge
+}
+
 // forget drops what is known of the packets sent so far, not the budget.
 func (r *resender) forget() {
 	clear(r.done[:])

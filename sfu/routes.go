@@ -24,16 +24,14 @@ type upCodec struct {
 // upLine is what was negotiated for an m-line on which the client sends.
 // Numbers of header extensions that were not negotiated are 0.
 type upLine struct {
-	MID            string
-	Kind           media.Kind
-	SSRC, RTXSSRC  uint32            // 0 where the offer declares none
-	Codecs         map[uint8]upCodec // by payload type
-	MIDExt         uint8             // RFC 9143, 15
-	RIDExt         uint8             // RFC 8852, 3.1
-	RepairedRIDExt uint8             // RFC 8852, 3.2
-	TWCCExt        uint8             // transport-wide sequence number
-	AudioLevelExt  uint8             // RFC 6464
-	NACK           bool              // losses may be asked for
+	MID           string
+	Kind          media.Kind
+	SSRC, RTXSSRC uint32            // 0 where the offer declares none
+	Codecs        map[uint8]upCodec // by payload type
+	MIDExt        uint8             // RFC 9143, 15
+	TWCCExt       uint8             // transport-wide sequence number
+	AudioLevelExt uint8             // RFC 6464
+	NACK          bool              // losses may be asked for
 }
 
 // routes say where each packet belongs. They are replaced as a whole, so that

@@ -145,8 +145,10 @@ const (
 )
 
 // Sink consumes a track: a subscriber's slot, the recorder, a level meter.
-// Every method is called from the goroutine that owns the track, in order, and
-// none may block: what a sink can't take it drops and counts.
+// The methods are called one at a time and in order, though not always from one
+// goroutine, and none may block: what a sink can't take it drops and counts.
+// A sink must not call attach, detach or stats of its track from within them.
+// The SSRC of the packets may change; Sequence then jumps by at least 65536.
 type Sink interface {
 	// WritePacket takes a packet. Packets come de-duplicated and without
 	// padding-only packets, in order of arrival: late ones come late.
