@@ -48,9 +48,9 @@ type Config struct {
 	TCP []net.Listener
 
 	// OpenRelay opens the relayed transport address of an allocation; network
-	// is "udp4" or "udp6". LocalAddr must be a *net.UDPAddr, and Close must
-	// end a pending ReadFrom.
-	OpenRelay func(network string) (net.PacketConn, error)
+	// is "udp4" or "udp6", port the one it must have, or 0. LocalAddr must be a
+	// *net.UDPAddr, and Close must end a pending ReadFrom.
+	OpenRelay func(network string, port uint16) (net.PacketConn, error)
 	// Media are the SFU's media addresses: the only peers there are.
 	Media []netip.AddrPort
 

@@ -72,7 +72,7 @@ func start(t testing.TB, change func(*Config)) *bench {
 		Secrets:   []string{testSecret},
 		UDP:       []net.PacketConn{udp},
 		TCP:       []net.Listener{tcp},
-		OpenRelay: func(network string) (net.PacketConn, error) { return b.group.OpenPeer(network) },
+		OpenRelay: func(network string, port uint16) (net.PacketConn, error) { return b.group.OpenPeer(network, port) },
 		Media:     b.group.Advertised(),
 		Live:      func(id string) bool { _, ended := b.ended.Load(id); return !ended },
 		Now:       b.clock.now,

@@ -2,6 +2,7 @@ package turn
 
 import (
 	"errors"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"strings"
@@ -80,7 +81,6 @@ type generator struct {
 
 var (
 	errQuota    = errors.New("allocation quota reached")
-	errPort     = errors.New("no particular port can be had")
 	errTCPRelay = errors.New("TCP relaying (RFC 6062) is not offered")
 	errRevoked  = errors.New("session has ended")
 )
@@ -92,13 +92,11 @@ func (g *generator) Validate() error { return nil }
 // to every error.
 func (g *generator) AllocatePacketConn(cfg pion.AllocateListenerConfig) (net.PacketConn, net.Addr, error) {
 	s := g.srv
-	// Pion looks for an even port by opening and closing relays without a
-	// user; virtual addresses have no use for one.
-	if cfg.UserID == "" || cfg.RequestedPort != 0 {
-		s.stats.denied[deniedPort].Add(1)
-		return nil, nil, errPort
+	if cfg.UserID == "" {
+		p := newProbe()
+		return p, p.addr, nil
 	}
-	inner, err := s.cfg.OpenRelay(cfg.Network)
+	inner, err := s.cfg.OpenRelay(cfg.Network, uint16(cfg.RequestedPort))
 	if err != nil {
 		s.stats.denied[deniedFamily].Add(1)
 		return nil, nil, err
@@ -123,6 +121,23 @@ func (g *generator) AllocatePacketConn(cfg pion.AllocateListenerConfig) (net.Pac
 	s.wg.Add(1)
 	return r, r.LocalAddr(), nil
 }
+
+// probe is what Pion gets when it looks for an even port (RFC 8656 section
+// 7.2): it opens relays for nobody and closes them until one has an even port,
+// and then asks for a relay with that port. Virtual addresses have every port
+// free, so it is told a random even one.
+type probe struct {
+	net.PacketConn // nil: a probe is only closed
+	addr           *net.UDPAddr
+}
+
+func newProbe() *probe {
+	const first, pairs = 1024, (65536 - 1024) / 2
+	return &probe{addr: &net.UDPAddr{IP: net.IPv4zero, Port: first + 2*rand.N(pairs)}}
+}
+
+// Close does nothing.
+func (*probe) Close() error { return nil }
 
 // AllocateListener refuses TCP allocations.
 func (g *generator) AllocateListener(pion.AllocateListenerConfig) (net.Listener, net.Addr, error) {

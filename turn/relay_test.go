@@ -120,7 +120,6 @@ func TestWhatNeedsASocketIsRefused(t *testing.T) {
 		"TCP relay":                 {[]stun.Setter{overTCP}, 508},
 		"SCTP relay":                {[]stun.Setter{stun.RawAttribute{Type: stun.AttrRequestedTransport, Value: []byte{132, 0, 0, 0}}}, 442},
 		"no transport":              {nil, 400},
-		"even port":                 {[]stun.Setter{overUDP, even}, 508},
 		"unknown reservation":       {[]stun.Setter{overUDP, token}, 508},
 		"even port and reservation": {[]stun.Setter{overUDP, even, token}, 400},
 		"IPv6 without IPv6 media":   {[]stun.Setter{overUDP, stun.RawAttribute{Type: stun.AttrRequestedAddressFamily, Value: []byte{2, 0, 0, 0}}}, 508},
@@ -146,6 +145,27 @@ func TestWhatNeedsASocketIsRefused(t *testing.T) {
 	}
 	if n := b.group.Peers(); n != 1 {
 		t.Errorf("%d relays are open, want 1", n)
+	}
+}
+
+func TestEvenPortAndItsReservationAreHonoured(t *testing.T) {
+	b := start(t, nil)
+	cred := b.mint(t, User, "alice")
+	_, rtp := b.client(t, cred).request(stun.MethodAllocate, overUDP, stun.RawAttribute{Type: stun.AttrEvenPort, Value: []byte{0x80}})
+	var first, second stun.XORMappedAddress
+	if err := first.GetFromAs(rtp, stun.AttrXORRelayedAddress); err != nil || first.Port%2 != 0 {
+		t.Fatalf("relayed address %v, %v; want an even port", first, err)
+	}
+	token, err := rtp.Get(stun.AttrReservationToken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rtcp := b.client(t, cred).request(stun.MethodAllocate, overUDP, stun.RawAttribute{Type: stun.AttrReservationToken, Value: token})
+	if err := second.GetFromAs(rtcp, stun.AttrXORRelayedAddress); err != nil || second.Port != first.Port+1 {
+		t.Errorf("relayed address %v, %v; want port %d", second, err, first.Port+1)
+	}
+	if n := b.group.Peers(); n != 2 {
+		t.Errorf("%d relays are open, want 2", n)
 	}
 }
 

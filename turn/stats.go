@@ -17,7 +17,6 @@ const (
 	deniedIntegrity
 	deniedQuota
 	deniedCapacity
-	deniedPort
 	deniedTCPRelay
 	deniedFamily
 	deniedPeer
@@ -29,7 +28,7 @@ const (
 
 func (d denial) String() string {
 	return [...]string{"realm", "username", "expired", "session_ended", "integrity", "quota", "capacity",
-		"port_requested", "tcp_relay", "family", "peer", "too_many_peers", "channel_number", "connections"}[d]
+		"tcp_relay", "family", "peer", "too_many_peers", "channel_number", "connections"}[d]
 }
 
 // drop is why a datagram was dropped.

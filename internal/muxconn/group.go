@@ -18,6 +18,7 @@ var (
 	virtual6 = netip.MustParsePrefix("2001:2::/48")
 )
 
+// IsVirtual reports whether a is in the ranges of virtual peers.
 func IsVirtual(a netip.Addr) bool {
 	if a.Is4() {
 		return virtual4.Contains(a)
@@ -85,17 +86,18 @@ func (g *Group) Advertised() []netip.AddrPort {
 }
 
 // OpenPeer opens a virtual peer. The network is "udp4" or "udp6"; ErrNoFamily
-// is returned where the SFU has no media address of that family. How many
+// is returned where the SFU has no media address of that family. Port is the
+// port of its virtual address, which can always be had, or 0 for any. How many
 // peers there may be is the caller's to limit.
-func (g *Group) OpenPeer(network string) (*Peer, error) {
+func (g *Group) OpenPeer(network string, port uint16) (*Peer, error) {
 	if !g.serves(network) {
 		return nil, fmt.Errorf("open relay peer on %s: %w", network, ErrNoFamily)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	addr := pickVirtual(network)
+	addr := pickVirtual(network, port)
 	for g.peers[addr] != nil {
-		addr = pickVirtual(network)
+		addr = pickVirtual(network, port)
 	}
 	p := newPeer(g, addr)
 	g.peers[addr] = p
@@ -142,8 +144,10 @@ func (g *Group) remove(p *Peer) {
 // pickVirtual draws a virtual address. The space is so much larger than the
 // number of peers that an address practically never comes back while the ICE
 // mux may still remember who had it before.
-func pickVirtual(network string) netip.AddrPort {
-	port := uint16(1024 + rand.N(65536-1024))
+func pickVirtual(network string, port uint16) netip.AddrPort {
+	if port == 0 {
+		port = uint16(1024 + rand.N(65536-1024))
+	}
 	if network == "udp4" {
 		host := 1 + rand.N(1<<17-2) // neither the first nor the last of the /15
 		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 18 + byte(host>>16), byte(host >> 8), byte(host)}), port)

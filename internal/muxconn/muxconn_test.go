@@ -36,7 +36,7 @@ func group(t *testing.T, conns ...*Conn) *Group {
 
 func openPeer(t *testing.T, g *Group, network string) *Peer {
 	t.Helper()
-	p, err := g.OpenPeer(network)
+	p, err := g.OpenPeer(network, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,7 +262,7 @@ func TestForgedVirtualSourceIsDropped(t *testing.T) {
 	}
 	for range 10000 {
 		for _, network := range []string{"udp4", "udp6"} {
-			if a := pickVirtual(network); !IsVirtual(a.Addr()) || a.Port() < 1024 {
+			if a := pickVirtual(network, 0); !IsVirtual(a.Addr()) || a.Port() < 1024 {
 				t.Fatalf("%v was drawn as a virtual address of %s", a, network)
 			}
 		}
@@ -326,7 +326,7 @@ func TestPeerReachesEverySocketOfItsFamily(t *testing.T) {
 	if _, from, err := p.ReadFrom(make([]byte, 10)); err != nil || from.String() != b.local.String() {
 		t.Errorf("answer of b came from %v, %v", from, err)
 	}
-	if _, err := g.OpenPeer("udp6"); !errors.Is(err, ErrNoFamily) {
+	if _, err := g.OpenPeer("udp6", 0); !errors.Is(err, ErrNoFamily) {
 		t.Errorf("IPv6 peer without IPv6 media: %v, want ErrNoFamily", err)
 	}
 }
@@ -341,6 +341,22 @@ func TestIPv6PeerReachesIPv6Socket(t *testing.T) {
 	write(t, p, "six", c.local)
 	if d := next(t, in); d.data != "six" || d.from != p.addr {
 		t.Errorf("read %q from %v", d.data, d.from)
+	}
+}
+
+func TestPeerGetsThePortItAsksFor(t *testing.T) {
+	g := group(t, listen(t, "127.0.0.1:0", Config{}))
+	seen := map[netip.AddrPort]bool{}
+	for range 100 {
+		p, err := g.OpenPeer("udp4", 5004)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		if p.addr.Port() != 5004 || seen[p.addr] {
+			t.Fatalf("got %v, which is wrong or taken", p.addr)
+		}
+		seen[p.addr] = true
 	}
 }
 
@@ -406,7 +422,7 @@ func BenchmarkPeerToConn(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	p, err := g.OpenPeer("udp4")
+	p, err := g.OpenPeer("udp4", 0)
 	if err != nil {
 		b.Fatal(err)
 	}
