@@ -255,7 +255,7 @@ func newFixture(t *testing.T, change func(*Config)) *fixture {
 			}}
 		},
 		Events: event.Func(func(e event.Event) { f.events <- e }),
-		Timing: Timing{CloseWait: 200 * time.Millisecond, AckDelay: 20 * time.Millisecond},
+		Timing: Timing{AckDelay: 20 * time.Millisecond},
 	}
 	if change != nil {
 		change(&cfg)

@@ -143,8 +143,8 @@ func TestASilentSocketIsClosed(t *testing.T) {
 
 func TestADeadClientIsLostAndAnAnsweringOneIsNot(t *testing.T) {
 	f := newFixture(t, func(c *Config) {
-		c.Timing.PingInterval = 20 * time.Millisecond
-		c.Timing.PongTimeout = 150 * time.Millisecond
+		c.Timing.PingInterval = 100 * time.Millisecond
+		c.Timing.PongTimeout = time.Second
 	})
 	alive, _ := f.join(t, "alive@r")
 	gone := make(chan error, 1)

@@ -144,7 +144,7 @@ func (h *mediaHub) post(w http.ResponseWriter, r *http.Request, join joinOf) *fa
 		return f
 	}
 	m.token = sha256.Sum256([]byte(token))
-	m.path = strings.TrimSuffix(r.URL.EscapedPath(), "/") + "/" + rand.Text() + rand.Text()
+	m.path = r.URL.EscapedPath() + "/" + rand.Text() + rand.Text()
 	header := w.Header()
 	header.Set("Location", m.path)
 	header.Set("ETag", m.etag)
