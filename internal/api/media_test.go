@@ -214,3 +214,17 @@ func TestBadClientLogsAreRefused(t *testing.T) {
 		t.Error("a flood of logs is not limited")
 	}
 }
+
+// FuzzPlaybackCookie tries cookies nobody signed: none opens anything.
+func FuzzPlaybackCookie(f *testing.F) {
+	key, other := newPlaybackKey(), newPlaybackKey()
+	for _, seed := range []string{"", ".", "9999999999.", "9999999999.AAAA", other.value("rec1", time.Now().Add(time.Hour)), "-1.x", "1;2"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		r := &http.Request{Header: http.Header{"Cookie": {playbackCookie + "=" + value}}}
+		if key.allows(r, "rec1") {
+			t.Errorf("%q opens a recording", value)
+		}
+	})
+}

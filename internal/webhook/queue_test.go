@@ -80,3 +80,38 @@ func TestShutdownDoesNotWaitForAHangingReceiver(t *testing.T) {
 		}
 	})
 }
+
+func TestRetriesLeaveRoomForNewEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mis := &receiver{answer: func(int, *http.Request) *http.Response { return status(http.StatusBadGateway) }}
+		s, stop := run(t, Config{Transport: mis, Queue: 16})
+		for i := range 40 {
+			s.Emit(happened("a", i))
+			synctest.Wait()
+		}
+		first := make(map[string]bool)
+		for _, id := range mis.ids() {
+			first[id] = true
+		}
+		if len(first) != 40 {
+			t.Errorf("%d of 40 events got their first attempt", len(first))
+		}
+		if got := s.held.Load(); got != 12 {
+			t.Errorf("%d retries are held, want 12 of 16 places", got)
+		}
+		stop()
+	})
+}
+
+// FuzzRetryAfter reads what a receiver may answer: a pause that is bounded.
+func FuzzRetryAfter(f *testing.F) {
+	for _, seed := range []string{"", "1", "-1", "1e9", "Mon, 23 Nov 2026 10:01:00 GMT", "Monday, 23-Nov-26 10:01:00 GMT"} {
+		f.Add(seed)
+	}
+	now := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
+	f.Fuzz(func(t *testing.T, value string) {
+		if d := parseRetryAfter(value, now); d < 0 || d > maxRetryAfter {
+			t.Errorf("%q = %v", value, d)
+		}
+	})
+}

@@ -215,6 +215,8 @@ func (l *loop) finish(result outcome) {
 		reason = droppedShutdown
 	case d.due.After(d.started.Add(s.config.RetryFor)):
 		reason = droppedExpired
+	case len(l.retries) >= s.config.Queue*3/4:
+		reason = droppedFull // while the receiver is away, new events still find a place
 	}
 	if reason != "" {
 		s.log.Error("event is not delivered", "event", d.event.ID, "type", d.event.Type,

@@ -33,7 +33,8 @@ type Config struct {
 	// 1 h unless set.
 	RetryFor time.Duration
 	// Queue is how many events may be waiting, being sent or retried; 4096
-	// unless set.
+	// unless set. Three quarters of it may be retries, so that new events get
+	// their first attempt even after a long outage.
 	Queue int
 	// Transport makes the requests; http.DefaultTransport's settings unless
 	// set.
