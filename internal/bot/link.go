@@ -70,6 +70,9 @@ func (l *link) open(ctx context.Context, kind string, body any) (signaling.Envel
 	l.mu.Lock()
 	l.current = conn
 	l.mu.Unlock()
+	// The end of ctx must end the wait for the answer too.
+	release := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer release()
 	if err := l.write(signaling.Envelope{Type: kind}, body); err != nil {
 		return signaling.Envelope{}, err
 	}
