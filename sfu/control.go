@@ -141,15 +141,20 @@ func (t *transport) receiving(now time.Time) bool {
 	return now.Sub(t.lastTWCC) < idlePoll
 }
 
-// writeRTCP sends control packets. A failure is counted only: what they ask
-// for is asked again.
+// writeRTCP sends control packets, as many in a datagram as fit. A failure is
+// counted only: what they ask for is asked again.
 func (t *transport) writeRTCP(packets []rtcp.Packet) {
-	if len(packets) == 0 {
-		return
-	}
-	if err := t.cfg.WriteRTCP(packets); err != nil {
-		t.cfg.Drops.add(dropRTCPFailed)
-		t.cfg.Log.Debug("write rtcp", "error", err)
+	for len(packets) > 0 {
+		n, size := 1, packets[0].MarshalSize()
+		for n < len(packets) && size+packets[n].MarshalSize() <= maxControlSize {
+			size += packets[n].MarshalSize()
+			n++
+		}
+		if err := t.cfg.WriteRTCP(packets[:n]); err != nil {
+			t.cfg.Drops.add(dropRTCPFailed)
+			t.cfg.Log.Debug("write rtcp", "error", err)
+		}
+		packets = packets[n:]
 	}
 }
 

@@ -9,6 +9,9 @@ const (
 	maxPacketSize = 1600
 	// smallPacketSize is the largest packet kept in a small buffer: audio.
 	smallPacketSize = 320
+	// maxControlSize is the largest RTCP datagram we send, in bytes: with all
+	// headers it fits every path that IPv6 allows.
+	maxControlSize = 1100
 	// poolDepth is how many free buffers of each size the pool keeps; more are
 	// left to the garbage collector.
 	poolDepth = 4096

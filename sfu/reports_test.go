@@ -155,3 +155,29 @@ func TestPublisherIsToldWhenHisPacketsCame(t *testing.T) {
 		t.Fatalf("told %v", got)
 	}
 }
+
+func TestControlPacketsAreSplitIntoDatagramsThatFit(t *testing.T) {
+	var sizes []int
+	total := 0
+	tr := newTransport(transportConfig{Pool: newPacketPool(), WriteRTCP: func(packets []rtcp.Packet) error {
+		raw, err := rtcp.Marshal(packets)
+		sizes, total = append(sizes, len(raw)), total+len(packets)
+		return err
+	}})
+	var packets []rtcp.Packet
+	for range 40 {
+		packets = append(packets, &rtcp.TransportLayerNack{Nacks: make([]rtcp.NackPair, 30)})
+	}
+	tr.writeRTCP(packets)
+	if total != 40 {
+		t.Fatalf("%d packets were sent, want 40", total)
+	}
+	for _, n := range sizes {
+		if n > maxControlSize {
+			t.Fatalf("a datagram of %d bytes", n)
+		}
+	}
+	if len(sizes) > 8 {
+		t.Fatalf("%d datagrams, want few", len(sizes))
+	}
+}

@@ -1,7 +1,9 @@
 package sfu
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -132,72 +134,86 @@ func TestKeyframeWhoseSecondPacketCameFirstIsTaken(t *testing.T) {
 	}
 }
 
+// numberCheck forwards packets of made-up sources and checks what must always
+// hold: no two of them get one number, and numbers lead back to them.
+type numberCheck struct {
+	t      *testing.T
+	r      rewriter
+	rnd    *rand.Rand
+	at     time.Time
+	source int
+	used   map[int64]origin
+}
+
+// origin is where an output packet came from.
+type origin struct {
+	source int
+	in     int64
+}
+
+func (c *numberCheck) give(in int64) {
+	p := sourcePacket(in, uint32(in*100), c.rnd.IntN(10) == 0, c.at)
+	before := c.r.sequence
+	s := c.r.forward(p)
+	if s == nil {
+		return
+	}
+	out, from := in+s.shift, origin{c.source, in}
+	if o, taken := c.used[out]; taken {
+		c.t.Fatalf("number %d of %v is given to %v again", out, o, from)
+	}
+	c.used[out] = from
+	if out-before > maxGap+1 {
+		c.t.Fatalf("hole of %d", out-before)
+	}
+	if back, s := c.r.source(uint16(out)); s == nil || back != in {
+		c.t.Fatalf("%d maps back to %d, not %d", out, back, in)
+	}
+}
+
 // TestNoNumberIsUsedTwice drives the rewriter with random loss, reordering,
-// drops and switches and checks what must always hold: SRTP breaks when two
-// packets share a number.
+// drops and switches: SRTP breaks when two packets share a number.
 func TestNoNumberIsUsedTwice(t *testing.T) {
 	for seed := range uint64(30) {
-		rnd := rand.New(rand.NewPCG(seed, 7))
-		r := newRewriter(90000, uint16(rnd.Uint32()), rnd.Uint32())
-		at := time.Unix(1000, 0)
-		type origin struct {
-			source int
-			in     int64
-		}
-		used := map[int64]origin{}
-		source, next := 0, int64(65536+rnd.IntN(65536))
-		var delayed []int64
-		skipping := false
-		give := func(in int64) {
-			p := sourcePacket(in, uint32(in*100), rnd.IntN(10) == 0, at)
-			before := r.sequence
-			s := r.forward(p)
-			if s == nil {
-				return
-			}
-			out := in + s.shift
-			if o, taken := used[out]; taken {
-				t.Fatalf("seed %d: number %d of %v is given to %v again", seed, out, o, origin{source, in})
-			}
-			used[out] = origin{source, in}
-			if out > before && out-before > maxGap+1 {
-				t.Fatalf("seed %d: hole of %d", seed, out-before)
-			}
-			if back, s := r.source(uint16(out)); s == nil || back != in {
-				t.Fatalf("seed %d: %d maps back to %d, not %d", seed, out, back, in)
-			}
-		}
-		for range 20_000 {
-			at = at.Add(time.Millisecond)
-			switch n := rnd.IntN(1000); {
-			case n < 2:
-				source++
-				r.switchSource()
-				next, delayed = int64(65536+rnd.IntN(200_000)), nil
-			case n < 10:
-				skipping = !skipping
-			case n < 60:
-				delayed = append(delayed, next)
-			case n < 110 && len(delayed) > 0:
-				i := rnd.IntN(len(delayed))
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			rnd := rand.New(rand.NewPCG(seed, 7))
+			c := numberCheck{t: t, rnd: rnd, at: time.Unix(1000, 0), used: map[int64]origin{},
+				r: newRewriter(90000, uint16(rnd.Uint32()), rnd.Uint32())}
+			next, skipping := int64(65536+rnd.IntN(65536)), false
+			var delayed []int64
+			give := func(in int64) {
 				if skipping {
-					r.skip(delayed[i])
+					c.r.skip(in)
 				} else {
-					give(delayed[i])
+					c.give(in)
 				}
-				delayed = append(delayed[:i], delayed[i+1:]...)
-				continue
-			case n < 115:
-				r.leaveOut(next)
-			case n < 120:
-				next += int64(rnd.IntN(2000))
-			case skipping:
-				r.skip(next)
-			default:
-				give(next)
 			}
-			next++
-		}
+			for range 20_000 {
+				c.at = c.at.Add(time.Millisecond)
+				switch n := rnd.IntN(1000); {
+				case n < 2:
+					c.source++
+					c.r.switchSource()
+					next, delayed = int64(65536+rnd.IntN(200_000)), nil
+				case n < 10:
+					skipping = !skipping
+				case n < 60:
+					delayed = append(delayed, next)
+				case n < 110 && len(delayed) > 0:
+					i := rnd.IntN(len(delayed))
+					give(delayed[i])
+					delayed = slices.Delete(delayed, i, i+1)
+					continue
+				case n < 115:
+					c.r.leaveOut(next)
+				case n < 120:
+					next += int64(rnd.IntN(2000))
+				default:
+					give(next)
+				}
+				next++
+			}
+		})
 	}
 }
 
