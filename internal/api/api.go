@@ -51,7 +51,7 @@ type Journal interface {
 // error that wraps fs.ErrNotExist. Ids and names are checked before: they are
 // never empty, never begin with a dot and have no slash.
 type Recordings interface {
-	// List returns the manifests, the latest first, as values for JSON.
+	// List returns summaries, the oldest first, as values for JSON.
 	List(ctx context.Context) ([]any, error)
 	// Show returns one manifest, as a value for JSON.
 	Show(ctx context.Context, id string) (any, error)

@@ -144,7 +144,7 @@ type nopCloser struct{ io.ReadSeeker }
 func (nopCloser) Close() error { return nil }
 
 func (fakeRecordings) List(context.Context) ([]any, error) {
-	return []any{map[string]string{"id": "rec1"}}, nil
+	return []any{map[string]string{"id": "rec0"}, map[string]string{"id": "rec1"}}, nil
 }
 
 func (fakeRecordings) Show(_ context.Context, id string) (any, error) {

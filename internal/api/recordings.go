@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 
 	"consilium/internal/media"
@@ -13,6 +14,7 @@ import (
 // maxFileName of a recording's file, in bytes.
 const maxFileName = 128
 
+// listRecordings answers summaries, the latest first, like all lists.
 func (a *API) listRecordings(w http.ResponseWriter, r *request) error {
 	list := []any{}
 	if a.config.Recordings != nil {
@@ -21,6 +23,7 @@ func (a *API) listRecordings(w http.ResponseWriter, r *request) error {
 			return fmt.Errorf("list recordings: %w", err)
 		}
 		list = append(list, found...)
+		slices.Reverse(list)
 	}
 	return writeJSON(w, http.StatusOK, map[string]any{"recordings": list})
 }
