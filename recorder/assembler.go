@@ -147,6 +147,12 @@ func (a *assembler) skipHole(now time.Time, flush bool) bool {
 		a.next = first.Sequence
 		return true
 	}
+	if first.Sequence-a.next >= streamJump {
+		// The publisher began a new stream (RFC 3550, 8.2): nothing is lost.
+		a.next = first.Sequence
+		a.spoil("")
+		return true
+	}
 	if !flush && len(a.packets) < reorderSize && now.Before(first.Arrival.Add(a.wait)) {
 		return false
 	}

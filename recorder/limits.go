@@ -15,7 +15,8 @@ const (
 	reportQueue = 16   // sender reports and mutes
 	reorderSize = 2048 // packets waiting for a missing one
 
-	maxPadding = 64 // sequence numbers in a row that may have been padding only
+	streamJump = 1 << 15 // in sequence numbers: another stream, not a loss
+	maxPadding = 64      // sequence numbers in a row that may have been padding only
 
 	startDelay = 200 * time.Millisecond // a packet older than the first may still come
 	videoWait  = time.Second            // for a missing packet, by time: recording has no latency budget
@@ -50,6 +51,7 @@ const (
 	maxManifestBytes   = 64 << 20
 	defaultMinFree     = 512 << 20
 	defaultGrace       = 20 * time.Second
+	saveTicks          = 5               // of syncInterval, between writes of a changed manifest
 	syncInterval       = 2 * time.Second // a power cut loses this much
 	maxSpoolHeaderSize = 1 << 20
 )

@@ -126,7 +126,7 @@ func (r *Recorder) Run(ctx context.Context) error {
 func (r *Recorder) tend(ctx context.Context) {
 	tick := time.NewTicker(syncInterval)
 	defer tick.Stop()
-	for {
+	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			return
@@ -135,6 +135,9 @@ func (r *Recorder) tend(ctx context.Context) {
 		for _, c := range r.calls() {
 			if c.recording != nil {
 				c.recording.sync()
+			}
+			if n%saveTicks != 0 {
+				continue
 			}
 			if err := c.book.save(); err != nil {
 				r.log.Error("manifest not written", "call", c.book.dir, "error", err)
@@ -194,7 +197,7 @@ func (r *Recorder) Arm(ctx context.Context, c media.Call) (*Recording, error) {
 	r.wg.Go(func() {
 		recording, err := r.arm(c)
 		if err == nil && ctx.Err() != nil {
-			r.conclude(c.ID, recording.book, Failed) // too late: nobody waits for it
+			r.conclude(c.ID, recording.book, recording, Failed) // too late: nobody waits for it
 			err = ctx.Err()
 		}
 		done <- result{recording, err}
@@ -244,7 +247,7 @@ func (r *Recorder) arm(c media.Call) (*Recording, error) {
 		recording.call.Started = recording.call.Started.Add(m.Started.Sub(recording.call.Started.Round(0)))
 	})
 	if err := recording.book.save(); err != nil {
-		r.release(c.ID)
+		r.release(c.ID, recording)
 		return nil, err
 	}
 	return recording, nil
@@ -291,15 +294,17 @@ func (r *Recorder) acquire(id string, recording *Recording, fresh Manifest) (*bo
 	return c.book, nil
 }
 
-// release takes back what acquire gave, and reports whether it was the last.
-func (r *Recorder) release(id string) (last bool) {
+// release takes back what acquire gave.
+func (r *Recorder) release(id string, recording *Recording) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := r.open[id]
+	if recording != nil && c.recording == recording {
+		c.recording = nil
+	}
 	if c.users--; c.users == 0 {
 		delete(r.open, id)
 	}
-	return c.users == 0
 }
 
 // emit reports an event of a call.

@@ -366,3 +366,34 @@ func TestEventsTellTheLifeOfARecording(t *testing.T) {
 		t.Errorf("manifest says %+v (%v)", m, err)
 	}
 }
+
+func TestALongTrackIsCutIntoFilesThatFollowEachOther(t *testing.T) {
+	dir := t.TempDir()
+	mic, track := newSource(t, testmedia.Beep), micTrack("anna")
+	var packets []sent
+	for i := range 65 * 60 * 2 { // a packet every 500 ms
+		at := time.Duration(i) * 500 * time.Millisecond
+		packets = append(packets, mic.frame(mic.clip.Frames[i%50], at)...)
+	}
+	m := record(t, dir, map[*media.Track][]sent{&track: packets})
+	if len(m.Segments) != 2 {
+		t.Fatalf("segments are %+v", m.Segments)
+	}
+	near(t, "t0 of the second file", m.Segments[1].T0MS, 3_600_000, 10)
+	near(t, "length of the first file", float64(m.Segments[0].DurationMS), 3_599_520, 10)
+	near(t, "length of the second file", probe(t, filePath(dir, m.Segments[1])).duration, 299.52, 0.05)
+}
+
+func TestAVeryLongSilenceEndsTheFile(t *testing.T) {
+	dir := t.TempDir()
+	mic, track := newSource(t, testmedia.Beep), micTrack("anna")
+	packets := append(mic.between(0, 3*second), mic.between(18*time.Minute, 18*time.Minute+3*second)...)
+	m := record(t, dir, map[*media.Track][]sent{&track: packets})
+	if len(m.Segments) != 2 {
+		t.Fatalf("segments are %+v", m.Segments)
+	}
+	for i, t0 := range []float64{0, 18 * 60_000} {
+		near(t, "t0", m.Segments[i].T0MS, t0, 10)
+		near(t, "length", float64(m.Segments[i].DurationMS), 3000, 10)
+	}
+}

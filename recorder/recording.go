@@ -75,6 +75,9 @@ func (*deaf) End(media.EndReason, time.Time)       {}
 
 // Note adds an event of the call to the manifest.
 func (r *Recording) Note(e event.Event) {
+	if e.Time.IsZero() {
+		e.Time = time.Now()
+	}
 	switch e.Type {
 	case event.NoteCandidate, event.NoteState, event.NoteNegotiation, event.NoteClient:
 		return // about networks and browsers: the journal's matter
@@ -90,13 +93,9 @@ func (r *Recording) Note(e event.Event) {
 		role, _ := e.Data["role"].(string)
 		r.book.update(func(m *Manifest) { m.participant(e.Participant, role) })
 	}
-	at := e.Time
-	if at.IsZero() {
-		at = time.Now()
-	}
 	r.book.update(func(m *Manifest) {
 		m.addEvent(Entry{
-			MS: r.sessionMS(at), Type: e.Type, Participant: e.Participant,
+			MS: r.sessionMS(e.Time), Type: e.Type, Participant: e.Participant,
 			Session: e.Session, Track: e.Track, Code: e.Code, Data: e.Data,
 		})
 	})
@@ -129,12 +128,13 @@ func (r *Recording) finish(at time.Time) {
 		ended := m.Started.Add(time.Duration(r.sessionMS(at)) * time.Millisecond)
 		m.Ended = &ended
 	})
-	r.recorder.conclude(r.call.ID, r.book, Final)
+	r.recorder.conclude(r.call.ID, r.book, r, Final)
 }
 
 // conclude makes a manifest final when its last user is done. A call that has
-// unfinished segments stays live, to be recovered at the next start.
-func (r *Recorder) conclude(id string, b *book, state State) {
+// unfinished segments stays live, to be recovered at the next start. recording
+// is nil when a recovery is done.
+func (r *Recorder) conclude(id string, b *book, recording *Recording, state State) {
 	// The book stays acquired until it is written: nobody opens a second one.
 	b.concludeMu.Lock()
 	defer b.concludeMu.Unlock()
@@ -153,7 +153,7 @@ func (r *Recorder) conclude(id string, b *book, state State) {
 		})
 	}
 	err := b.save()
-	r.release(id)
+	r.release(id, recording)
 	if err != nil {
 		r.log.Error("manifest not written", "call", id, "error", err)
 		r.emit(b, event.RecordingFailed, func(e *event.Event) {

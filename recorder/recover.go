@@ -62,6 +62,12 @@ func (r *Recorder) recover(all []left) {
 }
 
 func (r *Recorder) recoverCall(l left) error {
+	manifest := path.Join(recordingsDir, l.call, manifestName)
+	if _, err := r.root.Lstat(manifest); errors.Is(err, fs.ErrNotExist) && len(l.files) == 0 {
+		// It died while it was being armed. There may be no directory yet.
+		_ = r.root.Remove(path.Join(recordingsDir, l.call))
+		return r.root.Remove(path.Join(spoolDir, l.call))
+	}
 	if err := r.root.MkdirAll(path.Join(recordingsDir, l.call), dirMode); err != nil {
 		return fmt.Errorf("make directory: %w", err)
 	}
@@ -97,7 +103,7 @@ func (r *Recorder) recoverCall(l left) error {
 			m.Ended = &end
 		}
 	})
-	r.conclude(l.call, b, Recovered)
+	r.conclude(l.call, b, nil, Recovered)
 	return nil
 }
 

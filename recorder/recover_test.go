@@ -328,3 +328,55 @@ func TestAnInterruptedFinaliserLeavesTheSpool(t *testing.T) {
 		t.Errorf("left behind: %v", files)
 	}
 }
+
+func TestWhatShutdownHasNoTimeForIsRecovered(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s := newStudio(t, dir, func(r *Recorder) {
+			r.create = func(root *os.Root, name string) (spoolFile, error) {
+				if filepath.Ext(name) == ".tmp" { // a disk too slow to finalise
+					<-r.work.Done()
+					return nil, r.work.Err()
+				}
+				return createFile(root, name)
+			}
+		})
+		r := s.arm()
+		sink := r.Track(micTrack("anna"), nil)
+		play(sink, newSource(t, testmedia.Beep).between(0, 3*second), time.Now())
+		begin := time.Now()
+		s.close()
+		near(t, "shutdown in seconds", time.Since(begin).Seconds(), defaultGrace.Seconds(), 0.1)
+		if n := len(s.count(event.RecordingReady)) + len(s.count(event.RecordingFailed)); n != 0 {
+			t.Errorf("events are %+v", s.events)
+		}
+	})
+	if m, err := Show(dir, testCall); err != nil || m.State != Live {
+		t.Errorf("manifest says %+v, %v", m, err)
+	}
+	restart(t, dir)
+	m, err := Show(dir, testCall)
+	if err != nil || m.State != Recovered || segmentOf(t, m, media.Microphone).DurationMS != 3000 {
+		t.Errorf("manifest says %+v, %v", m, err)
+	}
+}
+
+func TestACallThatDiedWhileArmingLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	for _, d := range []string{recordingsDir, spoolDir} {
+		if err := os.MkdirAll(filepath.Join(dir, d, "dead"), dirMode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		s := newStudio(t, dir)
+		synctest.Wait()
+		s.close()
+	})
+	if list, err := List(dir); err != nil || len(list) != 0 {
+		t.Errorf("List returned %+v, %v", list, err)
+	}
+	if left, _ := os.ReadDir(filepath.Join(dir, spoolDir)); len(left) > 0 {
+		t.Errorf("left in the spool: %v", left)
+	}
+}

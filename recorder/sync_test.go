@@ -127,3 +127,25 @@ func TestSevenHoursOfVideoTimeDoNotOverflow(t *testing.T) {
 		}
 	}
 }
+
+func TestANewStreamGoesOnInTheSameFile(t *testing.T) {
+	dir := t.TempDir()
+	tracks := map[*media.Track][]sent{}
+	micT, camT := micTrack("anna"), camTrack("anna")
+	for track, load := range map[*media.Track]func() (*testmedia.Clip, error){&micT: testmedia.Beep, &camT: testmedia.Camera} {
+		s := newSource(t, load)
+		packets := s.between(0, 6*second)
+		s.seq, s.rtp = 5<<16+77, 3_000_000_000 // another SSRC: other numbers, other clock
+		tracks[track] = append(packets, s.between(6*second, 12*second)...)
+	}
+	m := record(t, dir, tracks)
+	if len(m.Segments) != 2 {
+		t.Fatalf("segments are %+v", m.Segments)
+	}
+	for _, s := range m.Segments {
+		near(t, "duration of "+s.File, probe(t, filePath(dir, s)).duration, 12, 0.1)
+		if s.PacketsLost != 0 {
+			t.Errorf("%d packets counted as lost", s.PacketsLost)
+		}
+	}
+}
