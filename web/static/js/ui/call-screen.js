@@ -96,30 +96,41 @@ function connectionState(scope, call) {
 /** @param {Scope} scope @param {Call} call @param {LocalMedia} local @param {() => void} onRejoin */
 function failures(scope, call, local, onRejoin) {
   const box = h('div', { class: 'failures' });
+  /** Codes of devices that the person goes on without. */
+  const accepted = signal(/** @type {string[]} */ ([]));
   scope.effect(() => {
     lang.value;
     const role = call.me.value?.role;
     const own = call.failures.list.value.filter((f) => f.participant === '');
-    const device = own.length ? null : deviceFailure(local);
+    const device = own.length ? null : deviceFailure(local, accepted.value);
     const [first] = device ? [device] : own; // the first cause, not its consequences
     box.replaceChildren(...(first ? [failurePanel({
-      ...first, role, actions: actionsFor(first.code, local, onRejoin),
+      ...first,
+      role,
+      actions: actionsFor(first.code, local, onRejoin, () => {
+        accepted.value = [...accepted.peek(), first.code];
+      }),
     })] : []));
   });
   return box;
 }
 
-/** @param {LocalMedia} local */
-function deviceFailure(local) {
+/** Not to be heard is worse than not to be seen. @param {LocalMedia} local @param {string[]} accepted */
+function deviceFailure(local, accepted) {
   if (local.interrupted.value && !local.mic.value.muted) return { code: 'INTERRUPTED', stage: 'devices' };
-  const code = local.cam.value.code ?? local.mic.value.code;
+  const code = [local.mic.value.code, local.cam.value.code].find((c) => c && !accepted.includes(c));
   return code ? { code, stage: 'devices' } : null;
 }
 
-/** @param {string} code @param {LocalMedia} local @param {() => void} onRejoin */
-function actionsFor(code, local, onRejoin) {
+/**
+ * @param {string} code @param {LocalMedia} local
+ * @param {() => void} onRejoin @param {() => void} onAccept
+ */
+function actionsFor(code, local, onRejoin, onAccept) {
   if (/^(CAM|MIC)_|^NO_MEDIA_OUT|^INTERRUPTED/.test(code)) {
-    return [{ words: t('failure.restart_devices'), act: () => local.reopen() }];
+    const restart = { words: t('failure.restart_devices'), act: () => local.reopen() };
+    const without = { words: t('failure.go_on'), act: onAccept, testid: 'failure-dismiss' };
+    return /^(CAM|MIC)_/.test(code) ? [restart, without] : [restart];
   }
   return [{ words: t('failure.reconnect'), act: onRejoin }];
 }
