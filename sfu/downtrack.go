@@ -59,7 +59,6 @@ type downTrack struct {
 type downStats struct {
 	Packets, Bytes  uint64 // sent, retransmissions not included; payload bytes
 	Resent          uint64 // retransmissions
-	Drops           map[string]uint64
 	Paused          bool
 	FirstSent       time.Time // of the current source; zero: nothing yet
 	LastReport      time.Time // when the subscriber last reported on it
@@ -73,10 +72,11 @@ type downStats struct {
 }
 
 func newDownTrack(cfg downConfig) *downTrack {
-	d := &downTrack{cfg: cfg, scratch: make([]byte, 0, maxPacketSize+16)}
-	rate := uint32(90000)
-	if cfg.Kind == media.Audio {
-		rate = 48000
+	d := &downTrack{cfg: cfg}
+	rate := uint32(48000)
+	if cfg.Kind == media.Video {
+		rate = 90000
+		d.scratch = make([]byte, 0, maxPacketSize+16)
 	}
 	d.rewrite = newRewriter(rate, uint16(rand.Uint32()), rand.Uint32())
 	d.clock.clockRate = rate
@@ -152,13 +152,18 @@ func (d *downTrack) stats() downStats {
 	n := d.numbers
 	n.Paused = d.paused
 	n.RTT, _ = d.cfg.Transport.rtt.value()
-	n.Drops = make(map[string]uint64)
-	for r, count := range d.numbers.drops {
+	return n
+}
+
+// dropped counts the packets that went no further, by reason.
+func (n *downStats) dropped() map[string]uint64 {
+	out := make(map[string]uint64)
+	for r, count := range n.drops {
 		if count > 0 {
-			n.Drops[dropReason(r).String()] = count
+			out[dropReason(r).String()] = count
 		}
 	}
-	return n
+	return out
 }
 
 func (d *downTrack) drop(r dropReason) {

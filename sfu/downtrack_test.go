@@ -33,7 +33,8 @@ func TestNothingIsForwardedBeforeAKeyframe(t *testing.T) {
 	if h.PayloadType != 120 || h.SSRC != 7777 || string(h.GetExtension(4)) != "5" || len(h.GetExtension(3)) != 2 {
 		t.Fatalf("header is %+v", h)
 	}
-	if n := d.stats().Drops["await_keyframe"]; n != 2 {
+	st := d.stats()
+	if n := st.dropped()["await_keyframe"]; n != 2 {
 		t.Fatalf("%d drops counted, want 2", n)
 	}
 }
@@ -215,7 +216,8 @@ func TestSubscriberWithoutTheCodecGetsNothing(t *testing.T) {
 	}
 	d.assign(s.track)
 	s.frame(true, false)
-	if n := d.stats().Drops["no_codec"]; n != 1 || len(w.packets) != 0 {
+	st := d.stats()
+	if n := st.dropped()["no_codec"]; n != 1 || len(w.packets) != 0 {
 		t.Fatalf("%d packets sent, %d counted", len(w.packets), n)
 	}
 	if _, err := d.Bind(bindContext{wire: w, only: "video/rtx"}); !errors.Is(err, webrtc.ErrUnsupportedCodec) {

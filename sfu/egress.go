@@ -21,7 +21,7 @@ var errNotReady = errors.New("transport is not ready")
 type egress struct {
 	mu      sync.Mutex
 	next    uint16
-	history [sendHistory]sentPacket
+	history []sentPacket // by number; made at the first send, most sessions have none
 	figures egressStats
 }
 
@@ -30,7 +30,7 @@ type sentPacket struct {
 	sequence uint16
 	size     uint16
 	state    sentState
-	at       time.Time
+	at       int64 // Unix time in nanoseconds
 }
 
 type sentState uint8
@@ -69,7 +69,10 @@ func (e *egress) send(out wayOut, h *rtp.Header, payload []byte, now time.Time, 
 			e.next++
 			binary.BigEndian.PutUint16(out.number, number)
 		}
-		e.history[number%sendHistory] = sentPacket{sequence: number, size: uint16(len(payload)), state: sentInFlight, at: now}
+		if e.history == nil {
+			e.history = make([]sentPacket, sendHistory)
+		}
+		e.history[number%sendHistory] = sentPacket{sequence: number, size: uint16(len(payload)), state: sentInFlight, at: now.UnixNano()}
 	}
 	e.figures.Packets++
 	e.figures.Bytes += uint64(len(payload))
@@ -86,6 +89,9 @@ func (e *egress) feedback(fb *rtcp.TransportLayerCC, now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.figures.LastFeedback = now
+	if e.history == nil {
+		return
+	}
 	var told, missing float64
 	forEachStatus(fb, func(sequence uint16, received bool) bool {
 		p := &e.history[sequence%sendHistory]

@@ -75,7 +75,7 @@ func (d *downTrack) forward(p *media.Packet) dropReason {
 	}
 	if p.Sequence == d.rewrite.highestIn {
 		d.awaitKey = false
-	} else if d.resends.recently(uint16(p.Sequence+s.shift), p.Arrival) {
+	} else if d.resends.within(uint16(p.Sequence+s.shift), p.Arrival, ringMaxAge) {
 		// The subscriber asked for it between its arrival and now, and got it
 		// from the cache: a number must not be sent twice.
 		return dropDuplicate

@@ -82,7 +82,7 @@ const (
 
 	// sendHistory is how many sent packets are remembered for TWCC feedback.
 	// It is a power of two.
-	sendHistory = 4096
+	sendHistory = 2048
 	// reportHistory is how many sent sender reports are remembered to measure
 	// the round trip.
 	reportHistory = 8

@@ -17,8 +17,8 @@ var errForgotten = errors.New("its transport-wide number is not remembered")
 // It has no clock of its own and is not safe for concurrent use. The zero
 // value is ready.
 type resender struct {
-	done   [resendHistory]resentPacket // by sequence number
-	tokens float64                     // packets that may be resent at once
+	done   []resentPacket // by sequence number; made at the first one
+	tokens float64        // packets that may be resent at once
 	filled time.Time
 
 	// numbers are the transport-wide numbers under which packets were sent.
@@ -62,8 +62,7 @@ func (r *resender) number(sequence uint16) (uint16, bool) {
 // allow says whether a packet may be resent now, dropReasons if so, and takes
 // it that it then is.
 func (r *resender) allow(sequence uint16, now time.Time, rtt time.Duration) dropReason {
-	e := &r.done[sequence%resendHistory]
-	if e.sequence == sequence && !e.at.IsZero() && now.Sub(e.at) < max(rtt, resendMinInterval) {
+	if r.within(sequence, now, max(rtt, resendMinInterval)) {
 		return dropResendRecent
 	}
 	if r.filled.IsZero() {
@@ -76,25 +75,31 @@ func (r *resender) allow(sequence uint16, now time.Time, rtt time.Duration) drop
 		return dropResendLimit
 	}
 	r.tokens--
-	*e = resentPacket{sequence: sequence, at: now}
+	r.answered(sequence, now)
 	return dropReasons
 }
 
-// answered notes that a packet is on its way, late, and so need not be resent
-// to whoever asked for it meanwhile.
+// answered notes that a packet is on its way: resent, or late and so no more to
+// be resent to whoever asked for it meanwhile.
 func (r *resender) answered(sequence uint16, now time.Time) {
+	if r.done == nil {
+		r.done = make([]resentPacket, resendHistory)
+	}
 	r.done[sequence%resendHistory] = resentPacket{sequence: sequence, at: now}
 }
 
-// recently reports whether a packet was resent of late.
-func (r *resender) recently(sequence uint16, now time.Time) bool {
+// within reports whether a packet was answered less than d ago.
+func (r *resender) within(sequence uint16, now time.Time, d time.Duration) bool {
+	if r.done == nil {
+		return false
+	}
 	e := r.done[sequence%resendHistory]
-	return e.sequence == sequence && !e.at.IsZero() && now.Sub(e.at) < ringMaxAge
+	return e.sequence == sequence && !e.at.IsZero() && now.Sub(e.at) < d
 }
 
 // forget drops what is known of the packets sent so far, not the budget.
 func (r *resender) forget() {
-	clear(r.done[:])
+	clear(r.done)
 	clear(r.numbers)
 }
 

@@ -105,7 +105,7 @@ func TestSubscriberGetsWhatHeAsksForOncePerRoundTrip(t *testing.T) {
 				t.Fatalf("repeated packet differs:\n% x\n% x", a, b)
 			}
 			st := d.stats()
-			if st.Resent != 1 || st.Drops["resend_recent"] != 2 || st.Drops["resend_unknown"] != 1 {
+			if st.Resent != 1 || st.dropped()["resend_recent"] != 2 || st.dropped()["resend_unknown"] != 1 {
 				t.Fatalf("stats %+v", st)
 			}
 		})
@@ -150,7 +150,7 @@ func TestSlowSubscriberLosesUpToTheNextKeyframe(t *testing.T) {
 	if len(w.packets) != 3 || len(healthy.packets) != 5 {
 		t.Fatalf("slow got %d, healthy %d; want 3 and 5", len(w.packets), len(healthy.packets))
 	}
-	if st := d.stats(); st.Drops["send_failed"] != 1 || st.Drops["await_keyframe"] != 1 {
-		t.Fatalf("drops %v", st.Drops)
+	if st := d.stats(); st.dropped()["send_failed"] != 1 || st.dropped()["await_keyframe"] != 1 {
+		t.Fatalf("drops %v", st.dropped())
 	}
 }
