@@ -105,6 +105,7 @@ func (p *peer) api(cfg Config) (*webrtc.API, error) {
 	settings.SetIncludeLoopbackCandidate(true)
 	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeTCP4})
+	settings.DisableActiveTCP(cfg.Relay) // Pion dials out even where only relays are allowed
 	gate, err := newGate()
 	if err != nil {
 		return nil, err

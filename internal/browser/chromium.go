@@ -120,7 +120,7 @@ func (c *chromium) open(ctx context.Context, o PageOptions, events func(console)
 		return nil, err
 	}
 	if o.Peers {
-		if err := p.call(ctx, "Page.addScriptToEvaluateOnNewDocument", map[string]any{"source": peersScript}, nil); err != nil {
+		if err := p.call(ctx, "Page.addScriptToEvaluateOnNewDocument", map[string]any{"source": peersScript(o.Relay)}, nil); err != nil {
 			return nil, err
 		}
 	}

@@ -156,7 +156,7 @@ func (f *firefox) open(ctx context.Context, o PageOptions, events func(console))
 	f.mu.Unlock()
 	if o.Peers {
 		err := f.rpc.call(ctx, "", "script.addPreloadScript", map[string]any{
-			"functionDeclaration": "() => {" + peersScript + "}", "contexts": []string{p.context},
+			"functionDeclaration": "() => {" + peersScript(o.Relay) + "}", "contexts": []string{p.context},
 		}, nil)
 		if err != nil {
 			return nil, err

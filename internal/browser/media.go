@@ -122,12 +122,24 @@ m.onsets = async (videoSelector, audioSelector, ms) => {
 return true;
 })()`
 
-// peersScript runs before the page's own scripts.
-const peersScript = `
+// peersScript runs before the page's own scripts. relay is "", "udp" or "tcp".
+func peersScript(relay string) string {
+	return fmt.Sprintf(`
 window.__peers = [];
-window.RTCPeerConnection = class extends window.RTCPeerConnection {
-	constructor(...args) { super(...args); window.__peers.push(this); }
-};`
+window.RTCPeerConnection = ((relay) => {
+	const only = (config = {}) => {
+		if (!relay) return config;
+		const wanted = (url) => url.startsWith('turn') && url.includes('transport=tcp') === (relay === 'tcp');
+		const iceServers = (config.iceServers ?? [])
+			.map((s) => ({...s, urls: [s.urls].flat().filter(wanted)})).filter((s) => s.urls.length);
+		return {...config, iceServers, iceTransportPolicy: 'relay'};
+	};
+	return class extends window.RTCPeerConnection {
+		constructor(config) { super(only(config)); window.__peers.push(this); }
+		setConfiguration(config) { super.setConfiguration(only(config)); }
+	};
+})(%q);`, relay)
+}
 
 // Stats returns every report of a type that the page's living PeerConnections
 // give (getStats of the W3C), for pages opened with Peers.

@@ -23,6 +23,9 @@ type PageOptions struct {
 	Mobile        bool    // Chromium only
 	// Peers keeps the page's PeerConnections in window.__peers, for Stats.
 	Peers bool
+	// Relay lets the page's PeerConnections use nothing but TURN over "udp" or
+	// "tcp". It implies Peers.
+	Relay string
 	// AllowErrors does not fail the test for uncaught errors in the page.
 	AllowErrors bool
 }
@@ -53,6 +56,7 @@ func (b *Browser) NewPage(t testing.TB, name string, o PageOptions) *Page {
 	if o.Scale == 0 {
 		o.Scale = 1
 	}
+	o.Peers = o.Peers || o.Relay != ""
 	p := &Page{t: t, name: name}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"testing"
 	"time"
 
@@ -237,4 +238,13 @@ func (l *lab) recordings() []recorder.Summary {
 		l.t.Fatal(err)
 	}
 	return list
+}
+
+// heapInUse is the heap after two collections.
+func heapInUse() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return stats.HeapInuse
 }

@@ -1,0 +1,105 @@
+package e2e
+
+import (
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"consilium/internal/auth"
+	"consilium/internal/bot"
+	"consilium/internal/lossy"
+	"consilium/internal/media"
+)
+
+// badSocket is a media socket with 5 % loss of RTP and RTCP each way and 50 ms
+// of round trip.
+func badSocket(t *testing.T, seed uint64, onLoss func(lossy.Loss)) *lossy.Conn {
+	t.Helper()
+	conn, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lossy.Wrap(conn, lossy.Config{
+		Seed: seed, LossOut: 0.05, LossIn: 0.05, RTT: 50 * time.Millisecond, MediaOnly: true, OnLoss: onLoss,
+	})
+}
+
+// payloadVP8 is the payload type that bots send VP8 with; its retransmissions
+// have another one.
+const payloadVP8 = 96
+
+func TestLossOnTheWayInIsRepairedWithFewRequests(t *testing.T) {
+	l := start(t, nil)
+	var mu sync.Mutex
+	lost := map[uint16]bool{}
+	socket := badSocket(t, 1, func(loss lossy.Loss) {
+		if loss.Out && loss.PayloadType == payloadVP8 {
+			mu.Lock()
+			defer mu.Unlock()
+			lost[loss.Sequence] = true
+		}
+	})
+	patient := l.bot("room", "patient", auth.RolePatient, func(c *bot.Config) { c.Socket = socket })
+	doctor := l.bot("room", "doctor", auth.RoleDoctor, nil)
+	ctx := l.context(2 * patience)
+	l.must(doctor.WaitFrames(ctx, "patient", media.Camera, 400))
+
+	s, p := doctor.Snapshot(), patient.Snapshot()
+	camera := s.From("patient", media.Camera)
+	requested, worst := 0, 0
+	for _, sent := range p.Sent {
+		if sent.Source != media.Camera {
+			continue
+		}
+		mu.Lock()
+		for seq := range lost {
+			if n := sent.NACKs[seq]; n > 0 {
+				requested++
+				worst = max(worst, n)
+			}
+		}
+		mu.Unlock()
+	}
+	mu.Lock()
+	total := len(lost)
+	mu.Unlock()
+	t.Logf("%d packets lost, %d of them asked for, at most %d times; the doctor: %d missing, %d repaired, %d lost, %d duplicates",
+		total, requested, worst, camera.Missing, camera.Repaired, camera.Lost, camera.Duplicates)
+	if total < 10 {
+		t.Fatalf("only %d packets were lost: no test", total)
+	}
+	if worst > 3 {
+		t.Errorf("a lost packet was asked for %d times, want at most 3", worst)
+	}
+	// What never arrives at the server is a gap that the doctor sees for ever.
+	if repaired := 1 - float64(camera.Lost)/float64(total); repaired < 0.95 {
+		t.Errorf("%.1f %% of the lost packets were repaired, want 95", repaired*100)
+	}
+	if camera.Duplicates > 0 {
+		t.Errorf("the doctor got %d packets twice", camera.Duplicates)
+	}
+}
+
+func TestLossOnTheWayOutIsRepairedFromTheCache(t *testing.T) {
+	l := start(t, nil)
+	l.bot("room", "patient", auth.RolePatient, nil)
+	doctor := l.bot("room", "doctor", auth.RoleDoctor, func(c *bot.Config) { c.Socket = badSocket(t, 2, nil) })
+	l.must(doctor.WaitFrames(l.context(2*patience), "patient", media.Camera, 400))
+	s := doctor.Snapshot()
+	camera := s.From("patient", media.Camera)
+	quick := 0
+	for _, wait := range camera.RepairTimes {
+		if wait <= 500*time.Millisecond {
+			quick++
+		}
+	}
+	t.Logf("%d missing, %d repaired, %d within 500 ms, %d lost, %d retransmissions, %d duplicates",
+		camera.Missing, camera.Repaired, quick, camera.Lost, camera.Retransmits, camera.Duplicates)
+	if camera.Missing < 10 {
+		t.Fatalf("only %d packets were missing: no test", camera.Missing)
+	}
+	if share := float64(quick) / float64(camera.Missing); share < 0.95 {
+		t.Errorf("%.1f %% repaired within 500 ms, want 95", share*100)
+	}
+}
