@@ -109,7 +109,6 @@ func secured(next http.Handler) http.Handler {
 			"speaker-selection=(self), screen-wake-lock=(self), geolocation=()")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		next.ServeHTTP(w, r)
 	})
 }

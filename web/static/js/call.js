@@ -43,6 +43,7 @@ Object.defineProperty(window, 'consilium', {
 /** @param {import('./ui/plain.js').Screen} screen */
 function show(screen) {
   stopScreen?.();
+  document.getElementById('loading')?.remove();
   document.querySelector('main')?.remove();
   document.body.append(screen.element);
   stopScreen = screen.stop;

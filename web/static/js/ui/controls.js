@@ -32,8 +32,8 @@ export function controls(scope, call, local, { onLeave, panels }) {
 
   /** @param {'mic' | 'cam'} source @param {string} key */
   function mute(source, key) {
-    const muted = () => local[source].value.muted || (source === 'cam' && !local.cam.value.track);
-    const toggle = () => local.setMuted(source, !local[source].peek().muted && !(source === 'cam' && !local.cam.peek().track));
+    const muted = () => isOff(local[source].value);
+    const toggle = () => local.setMuted(source, !isOff(local[source].peek()));
     const element = control(`mute-${source}`, () => (muted() ? `${source}-off` : source),
       () => t(muted() ? `controls.unmute_${source}` : `controls.mute_${source}`), toggle);
     element.setAttribute('aria-keyshortcuts', key);
@@ -64,6 +64,11 @@ export function controls(scope, call, local, { onLeave, panels }) {
   }
 }
 
+/** Switched off, or not to be had. @param {import('../client/local.js').LocalSource} source */
+export function isOff({ track, muted }) {
+  return muted || !track;
+}
+
 /** @param {Scope} scope @param {{name: 'people' | 'settings', open: import('../lib/signal.js').Signal<boolean>, badge?: () => number}} panel */
 function panelButton(scope, { name, open, badge }) {
   const count = h('span', { class: 'badge', hidden: true });
@@ -92,7 +97,7 @@ function keys(scope, call, local, panels) {
     }
     if (e.ctrlKey || e.altKey || e.metaKey || e.repeat || target.matches('input, select, textarea')) return;
     // The key's place, so that it works in the Cyrillic layout too.
-    if (e.code === 'KeyM' && call.may('publish.audio')) local.setMuted('mic', !local.mic.peek().muted);
-    if (e.code === 'KeyV' && call.may('publish.video')) local.setMuted('cam', !local.cam.peek().muted);
+    if (e.code === 'KeyM' && call.may('publish.audio')) local.setMuted('mic', !isOff(local.mic.peek()));
+    if (e.code === 'KeyV' && call.may('publish.video')) local.setMuted('cam', !isOff(local.cam.peek()));
   });
 }

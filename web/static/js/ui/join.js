@@ -6,6 +6,7 @@ import { lang, t } from '../lib/i18n.js';
 import { Scope } from '../lib/scope.js';
 import { signal } from '../lib/signal.js';
 import { consentBox } from './consent.js';
+import { isOff } from './controls.js';
 import { deviceSelects } from './devices.js';
 import { failurePanel } from './failure.js';
 import { brand, button, languageSelect } from './parts.js';
@@ -102,10 +103,10 @@ function toggles(scope, local, wanted) {
     if (!wanted[source]) continue;
     const toggle = h('button', {
       type: 'button', class: 'round', 'data-testid': `mute-${source}`,
-      onclick: () => local.setMuted(source, !local[source].peek().muted),
+      onclick: () => local.setMuted(source, !isOff(local[source].peek())),
     });
     scope.effect(() => {
-      const { muted } = local[source].value;
+      const muted = isOff(local[source].value);
       toggle.replaceChildren(icon(muted ? `${source}-off` : source));
       toggle.setAttribute('aria-pressed', String(muted));
       toggle.setAttribute('aria-label', t(`controls.label_${source}`));

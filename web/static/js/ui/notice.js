@@ -9,6 +9,7 @@ import { brand, languageSelect } from './parts.js';
 export async function noticePage(name) {
   await useLanguage(preferredLanguage());
   const scope = new Scope();
+  document.getElementById('loading')?.remove();
   document.body.append(h('main', { class: 'plain', 'data-testid': `page-${name}` },
     h('header', { class: 'page-header' }, brand(), languageSelect(scope)),
     h('section', { class: 'card' },
