@@ -81,6 +81,8 @@ func (r *Recording) Note(e event.Event) {
 	switch e.Type {
 	case event.NoteCandidate, event.NoteState, event.NoteNegotiation, event.NoteClient:
 		return // about networks and browsers: the journal's matter
+	case event.RecordingArmed, event.RecordingStarted, event.RecordingReady, event.RecordingFailed:
+		return // our own: what matters of them is there already
 	case event.ConsentGiven, event.ConsentRefused:
 		r.book.update(func(m *Manifest) {
 			if len(m.Consents) < maxEvents {

@@ -75,11 +75,6 @@ type simpleTag struct {
 	TagString string `ebml:"TagString"`
 }
 
-type cluster struct {
-	Timestamp   uint64       `ebml:"Timecode"`
-	SimpleBlock []ebml.Block `ebml:"SimpleBlock"`
-}
-
 type seekHead struct {
 	Seek []seek `ebml:"Seek"`
 }
@@ -232,24 +227,52 @@ func marshal(v any) (b []byte, err error) {
 	return buf.Bytes(), nil
 }
 
-// marshalCluster returns a whole cluster of known size.
-func marshalCluster(blocks []block) ([]byte, error) {
-	c := struct {
-		Cluster cluster `ebml:"Cluster"`
-	}{}
-	base := blocks[0].ms
-	c.Cluster.Timestamp = uint64(base)
-	c.Cluster.SimpleBlock = make([]ebml.Block, len(blocks))
-	for i, b := range blocks {
-		rel := b.ms - base
-		if rel < 0 || rel > maxBlockOffset {
-			return nil, fmt.Errorf("block at %d ms does not fit a cluster at %d ms", b.ms, base)
+// marshalCluster returns a whole cluster of known size. It gives the bytes
+// ebml.Marshal would for the struct, without copying every frame once for each
+// element around it: the sizes are known.
+func marshalCluster(blocks []block) (b []byte, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("marshal cluster: panic: %v", r)
 		}
-		c.Cluster.SimpleBlock[i] = ebml.Block{
-			TrackNumber: trackNumber, Timecode: int16(rel), Keyframe: b.keyframe, Data: [][]byte{b.data},
+	}()
+	base, body := blocks[0].ms, int64(0)
+	for _, blk := range blocks {
+		body += blockSize(len(blk.data))
+	}
+	out := bytes.NewBuffer(make([]byte, 0, clusterSize(base, body)))
+	stamp := uintLength(base)
+	out.Write(binary.BigEndian.AppendUint32(out.AvailableBuffer(), idCluster))
+	out.Write(appendSize(out.AvailableBuffer(), 1+1+stamp+body))
+	out.Write([]byte{idTimestamp, 0x80 | byte(stamp)})
+	for shift := 8 * (stamp - 1); shift >= 0; shift -= 8 {
+		out.WriteByte(byte(base >> shift))
+	}
+	for _, blk := range blocks {
+		rel := blk.ms - base
+		if rel < 0 || rel > maxBlockOffset {
+			return nil, fmt.Errorf("block at %d ms does not fit a cluster at %d ms", blk.ms, base)
+		}
+		out.WriteByte(idSimpleBlock)
+		out.Write(appendSize(out.AvailableBuffer(), int64(len(blk.data))+4))
+		err := ebml.MarshalBlock(&ebml.Block{
+			TrackNumber: trackNumber, Timecode: int16(rel), Keyframe: blk.keyframe, Data: [][]byte{blk.data},
+		}, out)
+		if err != nil {
+			return nil, fmt.Errorf("marshal block: %w", err)
 		}
 	}
-	return marshal(&c)
+	return out.Bytes(), nil
+}
+
+// appendSize appends an EBML data size (RFC 8794, 6) of the least length.
+func appendSize(b []byte, n int64) []byte {
+	length := sizeLength(n)
+	n |= 1 << (7 * length)
+	for shift := 8 * (length - 1); shift >= 0; shift -= 8 {
+		b = append(b, byte(n>>shift))
+	}
+	return b
 }
 
 // Sizes of what marshalCluster writes, needed before it is written.
