@@ -40,6 +40,8 @@ type downTrack struct {
 	codec      *outCodec
 	paused     bool
 	awaitKey   bool
+	askAfter   time.Time // no keyframe is asked for before
+	failedAt   time.Time // when it could not be sent to last
 	rewrite    rewriter
 	clock      reportClock
 	sent       sentReports

@@ -24,8 +24,9 @@ func (d *downTrack) prime(packets []*media.Packet) {
 	if d.cfg.Kind == media.Audio || !d.awaitKey {
 		return
 	}
+	d.askAfter = time.Time{}
 	if len(packets) == 0 || d.bound == nil || d.paused {
-		d.wantKeyframe()
+		d.wantKeyframe(d.cfg.Transport.cfg.Now())
 		return
 	}
 	d.restartLocked()
@@ -43,9 +44,30 @@ func (d *downTrack) skip(sequence int64) {
 	d.rewrite.leaveOut(sequence)
 }
 
-func (d *downTrack) wantKeyframe() {
-	if d.up != nil && !d.paused && d.bound != nil {
+// wantKeyframe asks for a keyframe, but not while the slot is known to be
+// unable to take one: every keyframe costs all other subscribers bandwidth.
+func (d *downTrack) wantKeyframe(now time.Time) {
+	if d.up != nil && !d.paused && d.bound != nil && !now.Before(d.askAfter) {
 		d.up.requestKeyframe()
+	}
+}
+
+// sendFailed leaves the rest out until the next keyframe: the subscriber's
+// picture is broken from here on.
+func (d *downTrack) sendFailed(err error, now time.Time) {
+	if d.cfg.Kind == media.Audio {
+		return
+	}
+	d.awaitKey = true
+	again := now.Sub(d.failedAt) < 2*keyframeSlowInterval
+	d.failedAt = now
+	switch {
+	case errors.Is(err, errNotReady):
+		d.askAfter = now.Add(keyframeMinInterval)
+	case again:
+		d.askAfter = now.Add(keyframeSlowInterval)
+	default:
+		d.wantKeyframe(now)
 	}
 }
 
@@ -65,7 +87,7 @@ func (d *downTrack) forward(p *media.Packet) dropReason {
 		d.awaitKey = d.awaitKey || d.rewrite.breaks(p)
 		if d.awaitKey && !p.Keyframe {
 			d.rewrite.skip(p.Sequence)
-			d.wantKeyframe()
+			d.wantKeyframe(p.Arrival)
 			return dropAwaitKey
 		}
 	}
@@ -81,14 +103,7 @@ func (d *downTrack) forward(p *media.Packet) dropReason {
 		return dropDuplicate
 	}
 	if err := d.send(s, p); err != nil {
-		// The subscriber's picture is broken from here on: leave the rest out
-		// until the next keyframe.
-		if d.cfg.Kind == media.Video {
-			d.awaitKey = true
-			if !errors.Is(err, errNotReady) {
-				d.wantKeyframe()
-			}
-		}
+		d.sendFailed(err, p.Arrival)
 		return dropSendFailed
 	}
 	return dropReasons

@@ -71,6 +71,9 @@ const (
 	// publisher; unanswered, it doubles up to keyframeMaxInterval.
 	keyframeMinInterval = 500 * time.Millisecond
 	keyframeMaxInterval = 4 * time.Second
+	// keyframeSlowInterval is the least time between two keyframes asked for
+	// because one subscriber could not be sent to.
+	keyframeSlowInterval = 2 * time.Second
 
 	// receiverReportInterval, senderReportInterval and feedbackInterval are
 	// how often a transport sends RR, SR and TWCC feedback.

@@ -154,3 +154,18 @@ func TestSlowSubscriberLosesUpToTheNextKeyframe(t *testing.T) {
 		t.Fatalf("drops %v", st.dropped())
 	}
 }
+
+func TestSubscriberWhoNeverKeepsUpCostsFewKeyframes(t *testing.T) {
+	s, w := newStage(t, media.Video), &wire{fail: errors.New("full")}
+	s.subscriber(w, true).assign(s.track)
+	asked, key := 0, true
+	for range 300 { // ten seconds, a keyframe for every request
+		s.frame(key, false)
+		out, _ := s.track.poll(s.clock.at, 1)
+		key = len(out) > 0
+		asked += len(out)
+	}
+	if asked < 2 || asked > 6 {
+		t.Fatalf("%d keyframes were asked for in 10 s", asked)
+	}
+}
