@@ -28,12 +28,12 @@ type h264Builder struct {
 
 func newH264Builder(fmtp string) *h264Builder {
 	b := &h264Builder{depacketizer: codecs.H264Packet{IsAVC: true}}
-	for _, parameter := range strings.Split(fmtp, ";") {
+	for parameter := range strings.SplitSeq(fmtp, ";") {
 		sets, ok := strings.CutPrefix(strings.TrimSpace(parameter), "sprop-parameter-sets=")
 		if !ok {
 			continue
 		}
-		for _, set := range strings.Split(sets, ",") {
+		for set := range strings.SplitSeq(sets, ",") {
 			if unit, err := base64.StdEncoding.DecodeString(set); err == nil {
 				b.learn(unit)
 			}
