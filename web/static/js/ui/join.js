@@ -63,8 +63,7 @@ export function joinScreen(options) {
     h('header', { class: 'page-header' }, brand(), languageSelect(scope)),
     h('div', { class: 'join-body' },
       h('section', { class: 'join-look' },
-        preview(scope, local),
-        toggles(scope, local, wanted),
+        preview(scope, local, toggles(scope, local, wanted)),
         wanted.mic ? meterRow(scope, local) : null,
         // On a phone the way to the button is long enough without it.
         h('details', { class: 'device-details', open: matchMedia('(min-width: 56rem)').matches },

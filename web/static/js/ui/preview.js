@@ -25,8 +25,8 @@ export function selfVideo(scope, local, testid) {
   return video;
 }
 
-/** @param {Scope} scope @param {LocalMedia} local */
-export function preview(scope, local) {
+/** @param {Scope} scope @param {LocalMedia} local @param {HTMLElement} buttons  shown at its foot */
+export function preview(scope, local, buttons) {
   const text = scope.text(h('p'), () => {
     const { track, muted, code } = local.cam.value;
     if (track) return '';
@@ -37,7 +37,7 @@ export function preview(scope, local) {
   scope.effect(() => {
     placeholder.hidden = local.cam.value.track !== null;
   });
-  return h('div', { class: 'preview' }, selfVideo(scope, local, 'preview'), placeholder);
+  return h('div', { class: 'preview' }, selfVideo(scope, local, 'preview'), placeholder, buttons);
 }
 
 /** @param {Scope} scope @param {LocalMedia} local */
