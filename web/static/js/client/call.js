@@ -251,6 +251,7 @@ export class Call {
     if (code && code === this.#verdict) return;
     this.#verdict = code ?? '';
     this.failures.clear(...ROUTE_CODES);
+    if (!code) this.failures.remove((f) => f.participant === '' && f.stage === 'offer');
     if (code) this.failures.add({ code, stage });
   }
 

@@ -20,7 +20,6 @@ const TURN_REFUSALS = [401, 403, 438, 441, 486];
 export function diagnoseConnection(pc, { candidates, errors }) {
   if (['connected', 'completed'].includes(pc.iceConnectionState)) return { code: 'DTLS_FAILED', stage: 'dtls' };
   const { host, srflx, relay } = candidates;
-  if (host + srflx + relay === 0 && !navigator.onLine) return { code: 'NO_CANDIDATES', stage: 'ice' };
   if (relay === 0 && errors.some((e) => TURN_REFUSALS.includes(e.code))) return { code: 'TURN_AUTH', stage: 'ice' };
   if (host + srflx + relay === 0) return { code: 'NO_CANDIDATES', stage: 'ice' };
   return { code: 'NO_ROUTE', stage: 'ice' };

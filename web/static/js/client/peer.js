@@ -3,6 +3,7 @@
 // server always answers, one offer is in flight. M-lines are only ever added:
 // none is stopped or made inactive. What an m-line carries is said by messages.
 import { IceWatch } from './ice.js';
+import { RequestError } from './protocol.js';
 import { preferScreenQuality, encodingFor } from './encoding.js';
 
 /** @typedef {import('./messages.js').Source} Source */
@@ -44,6 +45,7 @@ export class Peer {
   #wanted = false;
   #restart = false;
   #closed = false;
+  #retryTimer = 0;
 
   /**
    * @param {import('./messages.js').Welcome} welcome
@@ -72,6 +74,7 @@ export class Peer {
 
   close() {
     this.#closed = true;
+    clearTimeout(this.#retryTimer);
     this.ice.close();
     this.pc.close();
   }
@@ -214,7 +217,10 @@ export class Peer {
     const message = e instanceof Error ? e.message : String(e);
     this.handlers.onLog('offer', 'offer failed', { reason: code, message });
     if (this.pc.signalingState === 'have-local-offer') await this.pc.setLocalDescription({ type: 'rollback' });
-    if (code !== 'closed' && code !== 'new_session') this.handlers.onOfferRefused(code, message);
+    if (code === 'closed' || code === 'new_session') return;
+    this.handlers.onOfferRefused(code, message);
+    const retry = e instanceof RequestError ? e.retry : 0;
+    if (retry > 0) this.#retryTimer = setTimeout(() => this.negotiate(), retry * 1000);
   }
 
   /**

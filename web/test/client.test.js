@@ -1,0 +1,118 @@
+// Unit tests of js/client and js/lib, which know no page: `npm test`. How the
+// client behaves in real browsers is tested from Go.
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { diagnoseConnection } from '../static/js/client/diagnose.js';
+import { Failures } from '../static/js/client/failures.js';
+import { Outbox } from '../static/js/client/outbox.js';
+import { Roster } from '../static/js/client/roster.js';
+import { StatsReporter } from '../static/js/client/stats.js';
+import { effect, signal } from '../static/js/lib/signal.js';
+
+test('outbox numbers without gaps and keeps what is not acknowledged', () => {
+  const outbox = new Outbox();
+  for (let i = 0; i < 3; i++) outbox.add({ type: 'view', body: {} });
+  outbox.acknowledge(2);
+  assert.deepEqual(outbox.unacknowledged().map((e) => e.seq), [3]);
+});
+
+test('outbox settles a request once, by its id', async () => {
+  const outbox = new Outbox();
+  const first = outbox.request({ type: 'offer', body: {} });
+  const second = outbox.request({ type: 'turn', body: {} });
+  assert.notEqual(first.envelope.id, second.envelope.id);
+  outbox.settle(String(second.envelope.id), { ice_servers: [] });
+  outbox.settle(String(second.envelope.id), 'again');
+  assert.deepEqual(await second.reply, { ice_servers: [] });
+  outbox.reset(new Error('new session'));
+  await assert.rejects(first.reply, /new session/);
+  assert.equal(outbox.add({ type: 'view', body: {} }).seq, 1, 'a new session counts from 1');
+});
+
+test('outbox that runs full empties reports, never requests, and keeps every number', () => {
+  const outbox = new Outbox();
+  outbox.request({ type: 'publish', body: { mid: '0' } }).reply.catch(() => {});
+  for (let i = 0; i < 400; i++) outbox.add({ type: 'report', body: { decoded: { t: { frames: i } } } });
+  const kept = outbox.unacknowledged();
+  assert.deepEqual(kept.map((e) => e.seq), Array.from({ length: 401 }, (_, i) => i + 1));
+  assert.equal(kept[0].type, 'publish');
+  assert.equal(kept.filter((e) => e.type === 'report').length, 299);
+  assert.deepEqual(kept[1].body, { entries: [] });
+});
+
+test('frames are counted from when the track took the seat', async () => {
+  let frames = 50;
+  const pc = {
+    getTransceivers: () => [{ mid: '3', receiver: { track: { id: 'x' } } }],
+    getStats: async () => new Map([['v', { type: 'inbound-rtp', kind: 'video', trackIdentifier: 'x', framesDecoded: frames }]]),
+  };
+  const stats = new StatsReporter(/** @type {any} */ (pc));
+  const decoded = async (track) => (await stats.collect(new Map([['3', track]]))).decoded;
+  assert.equal((await decoded('anna'))['anna'].frames, 50);
+  frames = 80;
+  assert.equal((await decoded('boris'))['boris'].frames, 0, 'frames of the last person do not count');
+  frames = 95;
+  assert.deepEqual(Object.keys(await decoded('boris')), ['boris']);
+  assert.equal((await decoded('boris'))['boris'].frames, 15);
+});
+
+test('a person who reloads keeps the tile; a screen gets its own', () => {
+  const roster = new Roster();
+  roster.reset('me');
+  const person = (session, ...sources) => ({
+    identity: 'anna', name: 'Anna', role: 'patient', state: 'joined', sessions: [session],
+    tracks: sources.map((source) => ({ id: `${session}-${source}`, session, source, muted: false, state: 'flowing' })),
+  });
+  roster.replace(/** @type {any} */ ([person('s1', 'mic', 'cam'), { identity: 'me', sessions: [], tracks: [] }]));
+  const before = roster.tiles();
+  roster.change(/** @type {any} */ (person('s2', 'mic', 'cam', 'screen')));
+  const after = roster.tiles();
+  assert.deepEqual(before.map((t) => t.key), ['anna/cam/0']);
+  assert.deepEqual(after.map((t) => [t.key, t.session, t.source]), [
+    ['anna/cam/0', 's2', 'cam'], ['anna/screen/0', 's2', 'screen'],
+  ]);
+});
+
+test('those who wait have no tile', () => {
+  const roster = new Roster();
+  roster.reset('me');
+  roster.change({ identity: 'p', name: '', role: 'patient', state: 'waiting', sessions: [], tracks: [] });
+  assert.equal(roster.tiles().length, 0);
+  assert.deepEqual(roster.waiting().map((p) => p.identity), ['p']);
+});
+
+test('the first failure stays the first', () => {
+  const failures = new Failures();
+  failures.add({ code: 'NO_ROUTE', stage: 'ice' });
+  failures.add({ code: 'NO_MEDIA_IN', stage: 'first_frame' });
+  failures.add({ code: 'NO_ROUTE', participant: 'anna' });
+  failures.clear('NO_MEDIA_IN');
+  assert.deepEqual(failures.list.peek().map((f) => f.code + f.participant), ['NO_ROUTE', 'NO_ROUTEanna']);
+});
+
+test('a connection that fails has a cause', () => {
+  const some = { host: 1, srflx: 0, prflx: 0, relay: 0 };
+  const none = { host: 0, srflx: 0, prflx: 0, relay: 0 };
+  const code = (state, candidates, errors = []) =>
+    diagnoseConnection(/** @type {any} */ ({ iceConnectionState: state }), { candidates, errors }).code;
+  assert.equal(code('connected', some), 'DTLS_FAILED');
+  assert.equal(code('checking', some), 'NO_ROUTE');
+  assert.equal(code('new', none), 'NO_CANDIDATES');
+  assert.equal(code('checking', some, [{ code: 401, url: '' }]), 'TURN_AUTH');
+  assert.equal(code('checking', { ...some, relay: 1 }, [{ code: 401, url: '' }]), 'NO_ROUTE');
+  assert.equal(code('checking', some, [{ code: 701, url: '' }]), 'NO_ROUTE', '701: one server is out of reach');
+});
+
+test('an effect runs again once for several changes, and not after it was stopped', async () => {
+  const a = signal(1);
+  const b = signal(1);
+  const seen = [];
+  const stop = effect(() => seen.push(a.value + b.value));
+  a.value = 2;
+  b.value = 2;
+  await null;
+  stop();
+  a.value = 9;
+  await null;
+  assert.deepEqual(seen, [2, 4]);
+});
