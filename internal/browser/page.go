@@ -136,7 +136,7 @@ func (p *Page) Reload() {
 // decodes its value, as JSON, into out, unless that is nil.
 func (p *Page) Eval(expression string, out any) {
 	p.t.Helper()
-	p.step("evaluate "+expression, patience, func(ctx context.Context) error { return p.eval(ctx, expression, out) })
+	p.step("evaluate "+short(expression), patience, func(ctx context.Context) error { return p.eval(ctx, expression, out) })
 }
 
 // TryEval is Eval that returns its error.
@@ -186,10 +186,18 @@ func (p *Page) WaitForWithin(what, expression string, limit time.Duration) {
 			return err
 		}
 		if !result.OK {
-			return fmt.Errorf("not within %v: %s %s", limit, expression, result.Last)
+			return fmt.Errorf("not within %v: %s %s", limit, short(expression), result.Last)
 		}
 		return nil
 	})
+}
+
+// short leaves the end of a long script, which says what was wanted of it.
+func short(expression string) string {
+	if len(expression) <= 200 {
+		return expression
+	}
+	return "..." + expression[len(expression)-200:]
 }
 
 // element is the JavaScript for the element with a data-testid.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -42,8 +43,10 @@ func start(t *testing.T, edit func(*config.Config)) *lab {
 	t.Helper()
 	cfg := config.Dev()
 	cfg.Data = t.TempDir()
-	cfg.HTTP.Address = []string{"127.0.0.1:0"}
-	cfg.Media.UDPPort, cfg.Media.TCPPort = 0, 0
+	// As with --dev: HTTP on loopback, ICE-TCP and TURN on every address.
+	port := freeTCPPort(t)
+	cfg.HTTP.Address = []string{net.JoinHostPort("127.0.0.1", strconv.Itoa(port))}
+	cfg.Media.UDPPort, cfg.Media.TCPPort = 0, port
 	cfg.TURN.UDPPort = freePort(t)
 	if edit != nil {
 		edit(&cfg)
@@ -105,6 +108,17 @@ func freePort(t *testing.T) int {
 	}
 	defer conn.Close()
 	return conn.LocalAddr().(*net.UDPAddr).Port
+}
+
+// freeTCPPort is freePort for TCP.
+func freeTCPPort(t *testing.T) int {
+	t.Helper()
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).Port
 }
 
 // token makes a join token.
