@@ -41,6 +41,9 @@ func (c *call) join(req JoinRequest) (*Session, error) {
 		return nil, ErrClosed
 	}
 	if req.Mode == Player {
+		if p := c.participants[req.Identity]; c.spec.Hold && held(req.Role) && (p == nil || !p.admitted) {
+			return nil, fmt.Errorf("%w: %q must be admitted before watching", ErrWaiting, req.Identity)
+		}
 		x := newSession(c, &participant{identity: req.Identity, state: Joined}, req)
 		c.sessions[x.id] = x
 		x.start()
@@ -174,6 +177,7 @@ func (c *call) mute(identity string, source media.Source, by string) error {
 			if t.about.Source == source {
 				found = true
 				t.setMuted(true)
+				t.up.setBlocked(true) // until he unmutes it himself
 				x.notify(NoticeMute{Source: source, By: by})
 			}
 		}

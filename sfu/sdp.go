@@ -42,6 +42,9 @@ func parseOffer(text string) (parsedOffer, error) {
 	if len(text) > maxOfferBytes {
 		return o, fmt.Errorf("%w: %d bytes, more than %d", ErrBadOffer, len(text), maxOfferBytes)
 	}
+	if strings.TrimSpace(text) == "" {
+		return o, fmt.Errorf("%w: it is empty", ErrNotSDP)
+	}
 	var d sdp.SessionDescription
 	if err := d.UnmarshalString(text); err != nil {
 		return o, fmt.Errorf("%w: %w", ErrNotSDP, err)

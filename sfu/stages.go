@@ -116,6 +116,7 @@ func (x *Session) dtlsChanged(s webrtc.DTLSTransportState) {
 	switch {
 	case s == webrtc.DTLSTransportStateConnected && st.dtlsAt.IsZero():
 		st.dtlsAt = time.Now()
+		x.peer.transport.connected()
 	case s == webrtc.DTLSTransportStateClosed && x.mode != Interactive:
 		// A close_notify of WHIP or WHEP counts as DELETE.
 		x.close(media.EndLeft, "", "")

@@ -101,6 +101,7 @@ func (t *track) setMuted(muted bool) {
 		t.note("muted", nil)
 		return
 	}
+	t.up.setBlocked(false)
 	t.note("unmuted", nil)
 	t.since = now
 }

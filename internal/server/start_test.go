@@ -88,6 +88,14 @@ func (i *instance) token(room, identity string, role auth.Role) string {
 // join runs a bot until the test ends.
 func (i *instance) join(room, identity string, role auth.Role, change func(*bot.Config)) *bot.Bot {
 	i.t.Helper()
+	b, stop := i.run(room, identity, role, change)
+	i.t.Cleanup(stop)
+	return b
+}
+
+// run runs a bot until stop is called, which waits for its end.
+func (i *instance) run(room, identity string, role auth.Role, change func(*bot.Config)) (_ *bot.Bot, stop func()) {
+	i.t.Helper()
 	cfg := bot.Config{URL: i.URL, Token: i.token(room, identity, role)}
 	if change != nil {
 		change(&cfg)
@@ -96,11 +104,10 @@ func (i *instance) join(room, identity string, role auth.Role, change func(*bot.
 	if err != nil {
 		i.t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = b.Run(ctx) }()
-	i.t.Cleanup(func() { stop(); <-ended })
-	return b
+	return b, func() { cancel(); <-ended }
 }
 
 // within returns a context that ends the test's patience.

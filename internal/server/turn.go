@@ -28,8 +28,8 @@ func (s *Server) newTURN() (*turn.Server, error) {
 	return turn.New(turn.Config{
 		Realm: c.Realm, Secrets: secrets, SessionTTL: c.TTL,
 		UDP: s.network.stun, TCP: s.network.turn,
-		OpenRelay: func(network string) (net.PacketConn, error) {
-			p, err := s.network.media.OpenPeer(network)
+		OpenRelay: func(network string, port uint16) (net.PacketConn, error) {
+			p, err := s.network.media.OpenPeer(network, port)
 			if err != nil {
 				return nil, err // not p: a nil pointer is no nil interface
 			}
