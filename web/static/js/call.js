@@ -98,7 +98,7 @@ function follow(current) {
     const phase = current.phase.value;
     if (current !== call) return stop();
     if (phase === 'refused') postLog();
-    if (phase === 'connecting') show(connectingScreen());
+    if (phase === 'connecting') show(connectingScreen(current));
     else if (phase === 'waiting') show(waitingScreen(current, local, leave));
     else if (phase === 'joined') show(callScreen({ call: current, local, wanted, onLeave: leave, onRejoin: rejoin }));
     else if (phase === 'refused') refused(current.refused.peek()?.code ?? 'UNKNOWN', current.me.peek()?.role);
@@ -165,7 +165,7 @@ function askFirst() {
 
 /** A reload in mid-call: back at once, as one was. @param {import('./ui/kept.js').Kept} last */
 async function comeBack(last) {
-  show(connectingScreen());
+  show(connectingScreen(null));
   local.choice.value = last.choice;
   local.mic.value = { ...local.mic.peek(), muted: last.muted.mic };
   local.cam.value = { ...local.cam.peek(), muted: last.muted.cam };

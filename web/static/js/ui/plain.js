@@ -16,11 +16,23 @@ function card(scope, testid, ...content) {
     h('section', { class: 'card' }, ...content));
 }
 
-/** @returns {Screen} */
-export function connectingScreen() {
+/**
+ * @param {import('../client/call.js').Call | null} call null: the devices are being opened
+ * @returns {Screen}
+ */
+export function connectingScreen(call) {
   const scope = new Scope();
+  const box = h('div');
+  scope.effect(() => {
+    lang.value;
+    const [first] = call?.failures.list.value ?? [];
+    box.replaceChildren(...(first ? [failurePanel(first)] : []));
+  });
   const element = card(scope, 'connecting', h('div', { class: 'spinner', 'aria-hidden': 'true' }),
-    scope.text(h('p', { role: 'status' }), 'connection.connecting'));
+    scope.text(h('p', { role: 'status', 'data-testid': 'connection-state' }), () => {
+      const attempt = call?.socket.value.attempt ?? 0;
+      return attempt ? t('connection.trying', { attempt }) : t('connection.connecting');
+    }), box);
   return { element, stop: () => scope.stop() };
 }
 
