@@ -67,6 +67,9 @@ func (b *Browser) NewPage(t testing.TB, name string, o PageOptions) *Page {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
+		if t.Failed() {
+			p.keepPicture(ctx)
+		}
 		if err := p.page.close(ctx); err != nil {
 			t.Errorf("%s: close window: %v", name, err)
 		}
@@ -78,6 +81,18 @@ func (b *Browser) NewPage(t testing.TB, name string, o PageOptions) *Page {
 		}
 	})
 	return p
+}
+
+// keepPicture leaves a picture of the page with the test's artifacts.
+func (p *Page) keepPicture(ctx context.Context) {
+	path := filepath.Join(p.t.ArtifactDir(), p.name+"-failed.png")
+	data, err := p.page.screenshot(ctx)
+	if err == nil {
+		err = os.WriteFile(path, data, 0o600)
+	}
+	if err != nil {
+		p.t.Logf("%s: no picture of the failure: %v", p.name, err)
+	}
 }
 
 func (p *Page) record(e console) {

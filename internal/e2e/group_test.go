@@ -97,9 +97,9 @@ func TestSoundAndPictureArriveTogetherInACallOfThree(t *testing.T) {
 		if len(offsets) < 4 {
 			t.Fatalf("%s: only %d beeps with a flash", p.identity, len(offsets))
 		}
+		t.Logf("%s: beep before flash by %v", p.identity, offsets)
 		slices.Sort(offsets)
 		median := offsets[len(offsets)/2]
-		t.Logf("%s: beep before flash by %v", p.identity, offsets)
 		if median.Abs() > 60*time.Millisecond {
 			t.Errorf("%s: sound and picture are %v apart, want within 60ms", p.identity, median)
 		}
