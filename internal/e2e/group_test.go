@@ -47,14 +47,17 @@ func TestAGridOfTwelve(t *testing.T) {
 	}
 	b := browser.Start(t, browser.Options{})
 	doctor := l.enter(b, "room", "doctor", auth.RoleDoctor)
-	t.Cleanup(func() {
+	defer func() { // not a cleanup: those run when the page can't be asked any more
+		if !t.Failed() {
+			return
+		}
 		for _, r := range doctor.Stats("inbound-rtp") {
-			if t.Failed() && r["kind"] == "video" && r["framesDecoded"] == 0.0 {
+			if r["kind"] == "video" && r["framesDecoded"] == 0.0 {
 				t.Logf("nothing decoded: mid %v, ssrc %v, %v packets, %v bytes, %v PLI, %v NACK", r["mid"], r["ssrc"],
 					r["packetsReceived"], r["bytesReceived"], r["pliCount"], r["nackCount"])
 			}
 		}
-	})
+	}()
 	for i := range bots {
 		doctor.sees(fmt.Sprintf("person-%02d", i))
 	}
