@@ -63,6 +63,7 @@ func New(cfg config.Config, log *slog.Logger) (_ *Server, err error) {
 			s.abandon()
 		}
 	}()
+	metrics.RegisterRuntime(s.metrics)
 	// The data directory comes first: it is locked, so that two servers never
 	// write the same recordings.
 	if s.data, err = openData(cfg.Data); err != nil {
