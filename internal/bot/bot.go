@@ -62,6 +62,9 @@ type Config struct {
 	// Settings may change Pion's settings before the PeerConnection is made.
 	Settings func(*webrtc.SettingEngine)
 
+	// OnSend is called for every packet before it is sent, from the goroutine
+	// that plays its source. It may change the payload in place.
+	OnSend func(source media.Source, packet *rtp.Packet)
 	// OnPacket is called for every packet received, duplicates too, from the
 	// goroutine that reads its track. Header and payload must not be kept.
 	OnPacket func(track string, packet *rtp.Packet, at time.Time)

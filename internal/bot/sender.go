@@ -22,6 +22,7 @@ type sender struct {
 	track       *webrtc.TrackLocalStaticRTP
 	transceiver *webrtc.RTPTransceiver
 	player      *testmedia.Player
+	onSend      func(media.Source, *rtp.Packet) // may be nil
 
 	started bool // guarded by peer.mu
 
@@ -31,7 +32,7 @@ type sender struct {
 }
 
 func newSender(p *peer, source media.Source, clip *testmedia.Clip, cfg Config) (*sender, error) {
-	s := &sender{peer: p, source: source, nacks: map[uint16]int{}}
+	s := &sender{peer: p, source: source, onSend: cfg.OnSend, nacks: map[uint16]int{}}
 	capability := webrtc.RTPCodecCapability{MimeType: clip.MimeType, ClockRate: clip.ClockRate, Channels: clip.Channels}
 	stream := "camera"
 	if source == media.Screen {
@@ -74,6 +75,9 @@ func (s *sender) start() {
 		})
 		// An error means that the PeerConnection was closed under it.
 		_ = s.player.Run(ctx, func(packet *rtp.Packet) error {
+			if s.onSend != nil {
+				s.onSend(s.source, packet)
+			}
 			if err := s.track.WriteRTP(packet); err != nil && !errors.Is(err, io.ErrClosedPipe) {
 				return err
 			}
