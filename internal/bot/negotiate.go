@@ -41,8 +41,26 @@ func (b *Bot) negotiate() error {
 		if b.again {
 			b.again = false
 			b.failed = b.negotiate()
+			return
 		}
+		b.failed = b.addMissing()
 	})
+}
+
+// addMissing adds the seats that the server lacks. While an offer is in flight
+// the server may not have seen what that adds; its answer comes after the
+// count that has.
+func (b *Bot) addMissing() error {
+	b.mu.Lock()
+	persons, screens := b.seats.MissingPersons, b.seats.MissingScreens
+	b.mu.Unlock()
+	if b.inFlight || persons+screens == 0 {
+		return nil
+	}
+	if err := b.peer.addSeats(persons, screens); err != nil {
+		return err
+	}
+	return b.negotiate()
 }
 
 func (b *Bot) answer(e signaling.Envelope) error {

@@ -291,14 +291,7 @@ func (l *loop) takeSeats(e signaling.Envelope) error {
 		l.peer.assign(seat.Audio, seat.AudioTrack)
 		l.peer.assign(seat.Video, seat.VideoTrack)
 	}
-	// Seats that an unanswered offer adds are counted as missing still.
-	if l.inFlight || seats.MissingPersons+seats.MissingScreens == 0 {
-		return nil
-	}
-	if err := l.peer.addSeats(seats.MissingPersons, seats.MissingScreens); err != nil {
-		return err
-	}
-	return l.negotiate()
+	return l.addMissing()
 }
 
 func (b *Bot) upsert(p signaling.Participant) {

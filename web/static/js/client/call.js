@@ -27,6 +27,7 @@ const SOCKET_CODES = ['SIGNAL_LOST', 'SERVER_BUSY', 'SERVER_RESTART', 'RECORDER_
  * @property {import('./messages.js').ClientInfo} client
  * @property {import('./local.js').LocalMedia} local
  * @property {import('./log.js').ClientLog} log
+ * @property {() => boolean} hidden  whether the page is in the background
  * @property {(secret: string | null) => void} onSecret  keep it for a reload; null: forget it
  */
 
@@ -166,7 +167,7 @@ export class Call {
 
   async #report() {
     if (!this.#stats || !this.peer) return;
-    const report = await this.#stats.collect(this.roster.tracksByMid());
+    const report = await this.#stats.collect(this.roster.tracksByMid(), this.options.hidden());
     if (this.connection.roundTrip) {
       report.stats = { ...report.stats, socket_ms: this.connection.roundTrip, clock_ms: this.connection.clockOffset };
     }
@@ -192,7 +193,7 @@ export class Call {
         break;
       case 'seats':
         this.roster.seat(body.seats ?? []);
-        this.peer?.addMissing(body.missing_persons, body.missing_screens);
+        this.peer?.addMissing(body);
         break;
       case 'recording':
         this.#recording(body);

@@ -8,6 +8,8 @@
 // replaced by nothing-said placeholders, because numbers have no gaps.
 const CAPACITY = 300;
 
+const ACK_LENGTH = 25; // bytes that "ack" adds to a message when it is sent
+
 export class Outbox {
   #seq = 0;
   #id = 0;
@@ -68,6 +70,25 @@ export class Outbox {
     this.#kept = [];
     this.#seq = 0;
     for (const { reject } of waiting) reject(error);
+  }
+
+  /**
+   * Gives up messages that the server will not take. Their numbers stay.
+   * @param {number} bytes  the longest message it takes
+   * @param {Error} error  for those who wait
+   * @returns {string[]} the types given up
+   */
+  discardLonger(bytes, error) {
+    const encoder = new TextEncoder();
+    const long = this.#kept.filter((e) => encoder.encode(JSON.stringify(e)).length + ACK_LENGTH > bytes);
+    const types = long.map((e) => e.type);
+    for (const envelope of long) {
+      if (envelope.id) this.fail(envelope.id, error);
+      delete envelope.id;
+      envelope.type = 'log';
+      envelope.body = { entries: [] };
+    }
+    return types;
   }
 
   /** Empties the oldest report or log entry still full; its number stays. */

@@ -149,10 +149,15 @@ export class Peer {
     }
   }
 
-  /** The server lacks seats for somebody. @param {number} persons @param {number} screens */
-  addMissing(persons, screens) {
-    // Those in an offer under way count: the server has not seen them yet.
-    const pending = this.#seats.filter((s) => s.video.currentDirection === null);
+  /**
+   * The server lacks seats for somebody.
+   * @param {import('./messages.js').Seats} body
+   */
+  addMissing({ seats, missing_persons: persons, missing_screens: screens }) {
+    // Seats of ours that the server does not list are in an offer under way and
+    // count. Whether the answer has come says nothing: the list may be older.
+    const known = new Set((seats ?? []).map((s) => s.video));
+    const pending = this.#seats.filter((s) => s.video.mid === null || !known.has(s.video.mid));
     const more = persons - pending.filter((s) => s.audio).length;
     const moreScreens = screens - pending.filter((s) => !s.audio).length;
     if (more <= 0 && moreScreens <= 0) return;

@@ -52,6 +52,7 @@ export class Connection {
   #heard = 0;
   #attempt = 0;
   #closed = false;
+  #messageBytes = Infinity; // the server takes no longer message
 
   /**
    * @param {string} url ws: or wss: URL of GET /ws
@@ -213,7 +214,7 @@ export class Connection {
     if (message.type === 'ended') {
       this.close();
       this.handlers.onEnded(message.body);
-    } else if (message.type === 'error') this.#refused(message.body);
+    } else if (message.type === 'error') this.#error(message.body);
     else this.handlers.onMessage(message.type, message.body);
   }
 
@@ -234,7 +235,7 @@ export class Connection {
         this.clockOffset = message.body.server - message.body.time - this.roundTrip / 2;
         break;
       case 'error':
-        this.#refused(message.body);
+        this.#error(message.body);
         break;
       case 'ended':
         this.close();
@@ -247,6 +248,7 @@ export class Connection {
   /** @param {import('./messages.js').Welcome} welcome */
   #begin(welcome) {
     this.#session = { session: welcome.session, secret: welcome.secret };
+    this.#messageBytes = welcome.limits.message_bytes;
     this.#rejoin = welcome.secret;
     this.#received = 0;
     this.#outbox.reset(new RequestError('new_session', 'the session began anew'));
@@ -257,6 +259,23 @@ export class Connection {
   #connected() {
     this.#attempt = 0;
     this.handlers.onState('open', 0);
+  }
+
+  /**
+   * An error that answers no request. One that is not fatal is about a message
+   * nobody waits for, or says why the socket is about to close: we then resume.
+   * @param {import('./messages.js').ErrorBody} e
+   */
+  #error(e) {
+    if (e.fatal) {
+      this.#refused(e);
+      return;
+    }
+    this.handlers.onLog('message refused', { message: e.message, reason: e.code });
+    if (e.code !== 'too_large') return;
+    // It would come back with every resume.
+    const dropped = this.#outbox.discardLonger(this.#messageBytes, new RequestError(e.code, e.message));
+    this.handlers.onLog('messages discarded', { types: dropped.join(' ') });
   }
 
   /**

@@ -3,11 +3,11 @@
 
 /** @typedef {import('./messages.js').Decoded} Decoded */
 /** @typedef {import('./messages.js').Report} Report */
-/** @typedef {{frames: number, samples: number, lost: number, jitter: number}} Counts */
+/** @typedef {{frames: number, received: number, samples: number, lost: number, jitter: number}} Counts */
 
 export class StatsReporter {
-  /** Counts of an m-line when its present track took it over. @type {Map<string, {track: string, base: Counts}>} */
-  #base = new Map();
+  /** By mid: what was counted last, and what came of the present track. @type {Map<string, {track: string, last: Counts, sum: Counts}>} */
+  #lines = new Map();
 
   /** @param {RTCPeerConnection} pc */
   constructor(pc) {
@@ -16,9 +16,11 @@ export class StatsReporter {
 
   /**
    * @param {Map<string, string>} tracks track id by mid
+   * @param {boolean} [hidden]  the page is in the background: browsers then
+   *   decode no pictures, and a frame counts as soon as it has arrived
    * @returns {Promise<Report>}
    */
-  async collect(tracks) {
+  async collect(tracks, hidden = false) {
     const mids = new Map(this.pc.getTransceivers().map((t) => [t.receiver.track.id, t.mid ?? '']));
     /** @type {Record<string, Decoded>} */
     const decoded = {};
@@ -28,7 +30,7 @@ export class StatsReporter {
       if (s.type === 'inbound-rtp') {
         const mid = s.mid ?? mids.get(s.trackIdentifier) ?? '';
         const track = tracks.get(mid);
-        if (track) decoded[track] = this.#since(mid, track, counts(s), s.kind);
+        if (track) decoded[track] = this.#add(mid, track, counts(s), s.kind, hidden);
       } else connectionStats(s, stats);
     }
     return { decoded, stats };
@@ -37,28 +39,34 @@ export class StatsReporter {
   /**
    * An m-line changes hands and its counters go on: what the new track has is
    * the difference.
-   * @param {string} mid @param {string} track @param {Counts} now @param {string} kind
+   * @param {string} mid @param {string} track @param {Counts} now @param {string} kind @param {boolean} hidden
    * @returns {Decoded}
    */
-  #since(mid, track, now, kind) {
-    let entry = this.#base.get(mid);
-    if (entry?.track !== track) {
-      const zero = { frames: 0, samples: 0, lost: 0, jitter: 0 };
-      entry = { track, base: entry ? now : zero };
-      this.#base.set(mid, entry);
+  #add(mid, track, now, kind, hidden) {
+    let line = this.#lines.get(mid);
+    if (line?.track !== track) {
+      line = { track, last: line ? now : ZERO, sum: { ...ZERO } };
+      this.#lines.set(mid, line);
     }
-    const { base } = entry;
-    const lost = now.lost - base.lost;
-    return kind === 'video'
-      ? { frames: Math.max(0, now.frames - base.frames), lost, jitter: now.jitter }
-      : { samples: Math.max(0, now.samples - base.samples), lost, jitter: now.jitter };
+    const { last, sum } = line;
+    const frames = Math.max(0, now.frames - last.frames);
+    sum.frames += hidden ? Math.max(frames, now.received - last.received) : frames;
+    sum.samples += Math.max(0, now.samples - last.samples);
+    sum.lost += now.lost - last.lost;
+    line.last = now;
+    const { lost } = sum;
+    return kind === 'video' ? { frames: sum.frames, lost, jitter: now.jitter } : { samples: sum.samples, lost, jitter: now.jitter };
   }
 }
+
+/** @type {Counts} */
+const ZERO = { frames: 0, received: 0, samples: 0, lost: 0, jitter: 0 };
 
 /** @param {any} s an RTCInboundRtpStreamStats @returns {Counts} */
 function counts(s) {
   return {
     frames: s.framesDecoded ?? 0,
+    received: s.framesReceived ?? 0,
     samples: s.totalSamplesReceived ?? 0,
     lost: s.packetsLost ?? 0,
     jitter: s.jitter ?? 0,
