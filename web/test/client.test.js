@@ -40,6 +40,31 @@ test('outbox that runs full empties reports, never requests, and keeps every num
   assert.deepEqual(kept[1].body, { entries: [] });
 });
 
+test('a message too long for the server is given up, and its number stays', async () => {
+  const outbox = new Outbox();
+  outbox.add({ type: 'view', body: {} });
+  const long = outbox.request({ type: 'offer', body: { sdp: 'я'.repeat(300) } });
+  assert.deepEqual(outbox.discardLonger(500, new Error('too large')), ['offer']);
+  await assert.rejects(long.reply, /too large/);
+  assert.deepEqual(outbox.unacknowledged().map((e) => [e.seq, e.type, e.id]), [[1, 'view', undefined], [2, 'log', undefined]]);
+});
+
+test('in the background a frame counts when it arrives, and none counts twice', async () => {
+  let decoded = 10;
+  let received = 12;
+  const pc = {
+    getTransceivers: () => [],
+    getStats: async () => new Map([['v', { type: 'inbound-rtp', kind: 'video', mid: '3', framesDecoded: decoded, framesReceived: received }]]),
+  };
+  const stats = new StatsReporter(/** @type {any} */ (pc));
+  const frames = async (hidden) => (await stats.collect(new Map([['3', 'anna']]), hidden)).decoded.anna.frames;
+  assert.equal(await frames(false), 10);
+  received = 42;
+  assert.equal(await frames(true), 40, 'nothing is decoded behind another window');
+  [decoded, received] = [20, 62];
+  assert.equal(await frames(false), 50);
+});
+
 test('frames are counted from when the track took the seat', async () => {
   let frames = 50;
   const pc = {

@@ -17,7 +17,8 @@ import { connectingScreen, endedScreen, failedScreen, waitingScreen } from './ui
 const DIAG_AT_ATTEMPT = 4; // failed attempts of the socket before the log takes another way
 
 const room = decodeURIComponent(location.pathname.split('/')[2] ?? '');
-const recording = document.documentElement.dataset.recording !== 'off';
+/** Whether to ask for consent. */
+let recording = document.documentElement.dataset.recording !== 'off';
 const kept = recall(room);
 // The fragment may stay in the address: the link has to survive being opened
 // again, and a fragment never leaves the browser.
@@ -72,6 +73,7 @@ function join() {
   url.hash = '';
   call = new Call({
     url: url.href, token, rejoin: secret, consent, client: clientInfo(), local, log,
+    hidden: () => document.hidden,
     onSecret: (value) => {
       secret = value ?? '';
       if (secret) remember();
@@ -101,6 +103,7 @@ function follow(current) {
     if (phase === 'connecting') show(connectingScreen(current));
     else if (phase === 'waiting') show(waitingScreen(current, local, leave));
     else if (phase === 'joined') show(callScreen({ call: current, local, wanted, onLeave: leave, onRejoin: rejoin }));
+    else if (phase === 'refused' && current.refused.peek()?.code === 'consent_required') askConsent();
     else if (phase === 'refused') refused(current.refused.peek()?.code ?? 'UNKNOWN', current.me.peek()?.role);
     else if (phase === 'ended') ended(current);
   });
@@ -146,9 +149,10 @@ function again() {
   location.reload();
 }
 
-function askFirst() {
+/** @param {string} [notice] key of words above the form */
+function askFirst(notice) {
   show(joinScreen({
-    name: claims.name || claims.sub || t('join.guest'), local, wanted, recording, inApp: inAppBrowser(),
+    notice, name: claims.name || claims.sub || t('join.guest'), local, wanted, recording, inApp: inAppBrowser(),
     openDevices: () => local.open(wanted),
     onJoin: (given) => {
       consent = given;
@@ -161,6 +165,14 @@ function askFirst() {
       join(); // the server notes the refusal and refuses the session
     },
   }));
+}
+
+/** Recording was switched on since the page was made: only now we hear of it. */
+function askConsent() {
+  recording = true;
+  consent = undefined;
+  secret = '';
+  askFirst('consent.now');
 }
 
 /** A reload in mid-call: back at once, as one was. @param {import('./ui/kept.js').Kept} last */

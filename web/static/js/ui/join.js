@@ -20,6 +20,7 @@ const HINT_AFTER = 8000; // ms that a question of the browser may stay unanswere
 /**
  * @param {object} options
  * @param {string} options.name  of the person, from the token
+ * @param {string} [options.notice]  key of words to begin with
  * @param {LocalMedia} options.local
  * @param {{mic: boolean, cam: boolean}} options.wanted
  * @param {boolean} options.recording  ask for consent
@@ -71,6 +72,7 @@ export function joinScreen(options) {
       h('section', { class: 'join-form' },
         scope.text(h('h1'), 'join.title'),
         greeting(scope, options.name),
+        options.notice ? scope.text(h('p', { class: 'notice', role: 'alert', 'data-testid': 'join-notice' }), options.notice) : null,
         problems(scope, options, late, open),
         options.recording ? consentBox(scope, accepted, () => options.onRefuse(consent(false))) : null,
         join, why)));
