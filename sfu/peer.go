@@ -35,7 +35,7 @@ type peer struct {
 	transport *transport
 	stop      context.CancelFunc
 	wg        sync.WaitGroup
-	isRelay   func(netip.Addr) bool
+	relay     func(netip.AddrPort) (string, bool)
 
 	// lines are the negotiated m-lines on which the client sends and slots
 	// those on which it receives, by mid. Written by Offer inside the call's
@@ -52,7 +52,7 @@ func newCertificateKey() (*ecdsa.PrivateKey, error) {
 // PeerConnection, so that its BufferFactory is this session's.
 func newPeer(x *Session) (*peer, error) {
 	s := x.c.s
-	p := &peer{lines: map[string]upLine{}, slots: map[string]*seatLine{}, isRelay: s.cfg.Network.IsRelay}
+	p := &peer{lines: map[string]upLine{}, slots: map[string]*seatLine{}, relay: s.cfg.Network.Relay}
 	p.transport = newTransport(transportConfig{
 		Log: s.log.With("call", x.c.id, "session", x.id), Pool: s.pool, Drops: s.drops,
 		WriteRTCP: func(pkts []rtcp.Packet) error { return p.pc.WriteRTCP(pkts) },
@@ -103,9 +103,13 @@ func (p *peer) selectedPair() *webrtc.ICECandidatePair {
 	return pair
 }
 
-func (p *peer) relayed(c *webrtc.ICECandidate) bool {
+// relayed tells by which transport a relayed client talks to the relay.
+func (p *peer) relayed(c *webrtc.ICECandidate) (transport string, ok bool) {
 	a, err := netip.ParseAddr(c.Address)
-	return err == nil && p.isRelay(a.Unmap())
+	if err != nil {
+		return "", false
+	}
+	return p.relay(netip.AddrPortFrom(a.Unmap(), c.Port))
 }
 
 // line returns a sending m-line.

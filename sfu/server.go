@@ -42,8 +42,10 @@ type Network struct {
 	Addresses []netip.Addr
 	// Lite makes the server an ICE-lite agent (RFC 8445, section 2.5).
 	Lite bool
-	// IsRelay reports whether a remote address is one of our own TURN relay's.
-	IsRelay func(netip.Addr) bool
+	// Relay tells by which transport, "udp" or "tcp", the client behind a
+	// remote address talks to our own TURN server; ok is false for an address
+	// that is not relayed. It must not block. May be nil.
+	Relay func(netip.AddrPort) (transport string, ok bool)
 }
 
 // MediaConfig holds what concerns the media of every call.
@@ -86,8 +88,8 @@ func (c *Config) setDefaults() {
 	if len(c.Media.Video) == 0 {
 		c.Media.Video = []string{"vp8"}
 	}
-	if c.Network.IsRelay == nil {
-		c.Network.IsRelay = func(netip.Addr) bool { return false }
+	if c.Network.Relay == nil {
+		c.Network.Relay = func(netip.AddrPort) (string, bool) { return "", false }
 	}
 	if c.SessionEnded == nil {
 		c.SessionEnded = func(string) {}

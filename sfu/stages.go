@@ -133,8 +133,8 @@ func (x *Session) emitPath() {
 	if pair := x.peer.selectedPair(); pair != nil {
 		data["protocol"] = pair.Local.Protocol.String()
 		data["local"] = pair.Local.Address
-		if x.peer.relayed(pair.Remote) {
-			data["path"] = "relay"
+		if transport, ok := x.peer.relayed(pair.Remote); ok {
+			data["path"], data["protocol"] = "relay", transport
 		}
 	}
 	if !x.stages.answered.IsZero() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 
 	pion "github.com/pion/turn/v5"
@@ -127,4 +128,13 @@ func (s *Server) Revoke(session string) {
 	for _, r := range s.accounts.of(sessionMark + session) {
 		_ = r.Close()
 	}
+}
+
+// Transport tells by which transport, "udp" or "tcp", the client of a relayed
+// address talks to us; ok is false if nothing is relayed there. TLS is TCP.
+func (s *Server) Transport(relayed netip.AddrPort) (transport string, ok bool) {
+	if r := s.accounts.relayAt(relayed.String()); r != nil {
+		return r.labels.Transport, true
+	}
+	return "", false
 }

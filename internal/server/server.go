@@ -136,7 +136,7 @@ func (s *Server) newSFU() (*sfu.Server, error) {
 		Log:    s.log.With("part", "sfu"),
 		Events: s.journal,
 		Network: sfu.Network{
-			UDP: s.network.udp, TCP: s.network.tcp, Addresses: s.network.addresses, IsRelay: isRelay,
+			UDP: s.network.udp, TCP: s.network.tcp, Addresses: s.network.addresses, Relay: s.relayTransport,
 		},
 		Media: sfu.MediaConfig{
 			Video: c.Media.Codecs.Video, StartBitrate: c.Media.StartBitrate,
@@ -209,7 +209,7 @@ func (s *Server) Run(ctx context.Context) error {
 		})
 	}
 	close(s.ready)
-	s.log.Info("ready", "addresses", s.network.addresses)
+	s.log.Info("ready", "http", s.network.httpAddress, "media", s.network.media.Advertised())
 
 	stages := []*stage{top, middle, storage, bottom}
 	err := firstFailure(ctx, stages)

@@ -13,8 +13,13 @@ import (
 	"consilium/turn"
 )
 
-// isRelay reports whether a peer's address is that of our own relay.
-func isRelay(a netip.Addr) bool { return muxconn.IsVirtual(a) }
+// relayTransport tells how a relayed client reaches the relay.
+func (s *Server) relayTransport(a netip.AddrPort) (string, bool) {
+	if s.turn == nil || !muxconn.IsVirtual(a.Addr()) {
+		return "", false
+	}
+	return s.turn.Transport(a)
+}
 
 func (s *Server) newTURN() (*turn.Server, error) {
 	c := s.cfg.TURN
