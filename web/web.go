@@ -62,8 +62,8 @@ func Handler(c Config) (http.Handler, error) {
 	return secured(mux), nil
 }
 
-// page is one HTML document, filled in and compressed once.
-type page struct{ body content }
+// page is one HTML document, filled in and compressed once for each language.
+type page struct{ bodies map[string]content }
 
 func newPage(files fs.FS, name, prefix string, recordingOff bool) (*page, error) {
 	text, err := fs.ReadFile(files, name)
@@ -77,9 +77,17 @@ func newPage(files fs.FS, name, prefix string, recordingOff bool) (*page, error)
 	if recordingOff {
 		recording = "off"
 	}
-	text = bytes.ReplaceAll(text, []byte("%ASSETS%/"), []byte(prefix))
-	text = bytes.ReplaceAll(text, []byte("%RECORDING%"), []byte(recording))
-	return &page{newContent(text, "text/html; charset=utf-8")}, nil
+	p := &page{map[string]content{}}
+	for _, lang := range languages {
+		filled, err := preload(files, text, "i18n/"+lang+".json")
+		if err != nil {
+			return nil, err
+		}
+		filled = bytes.ReplaceAll(filled, []byte("%ASSETS%/"), []byte(prefix))
+		filled = bytes.ReplaceAll(filled, []byte("%RECORDING%"), []byte(recording))
+		p.bodies[lang] = newContent(filled, "text/html; charset=utf-8")
+	}
+	return p, nil
 }
 
 func (p *page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -90,7 +98,7 @@ func (p *page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// A page names the assets of this very binary and may stand for a call:
 	// no copy of it is kept anywhere.
 	w.Header().Set("Cache-Control", "no-store")
-	p.body.serve(w, r)
+	p.bodies[language(r.Header.Get("Accept-Language"))].serve(w, r)
 }
 
 // contentSecurityPolicy allows what the client needs and nothing else: no
