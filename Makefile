@@ -29,7 +29,7 @@ fuzz: ## fuzz every parser for FUZZTIME each
 bench: ## run the benchmarks that match BENCH
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
-web-check: ## check the types of the web client
+web-check: ## check the types of the web client, run its unit tests
 	.ci/web-check
 
 cover: ## test coverage by function, of everything but the browser tests
