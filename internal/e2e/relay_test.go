@@ -25,8 +25,8 @@ func TestRelayOnlyCallsWorkOverUDPAndTCP(t *testing.T) {
 				t.Errorf("the doctor's path is %q, want relay", path)
 			}
 			e := l.waitEvent(event.ICEConnected, "doctor", patience)
-			if e.Data["path"] != "relay" {
-				t.Errorf("ice.connected says %v, want relay", e.Data)
+			if e.Data["path"] != "relay" || e.Data["protocol"] != protocol {
+				t.Errorf("ice.connected says %v, want relay over %s", e.Data, protocol)
 			}
 		})
 	}
@@ -43,8 +43,8 @@ func TestBrowsersCallThroughTheRelayAlone(t *testing.T) {
 				p.sees("patient")
 				p.hears()
 				l.must(other.WaitFrames(l.context(patience), "doctor", media.Camera, 10))
-				if e := l.waitEvent(event.ICEConnected, "doctor", patience); e.Data["path"] != "relay" {
-					t.Errorf("ice.connected says %v, want relay", e.Data)
+				if e := l.waitEvent(event.ICEConnected, "doctor", patience); e.Data["path"] != "relay" || e.Data["protocol"] != protocol {
+					t.Errorf("ice.connected says %v, want relay over %s", e.Data, protocol)
 				}
 			})
 		}
