@@ -81,7 +81,7 @@ type Codecs struct {
 // TURN is the embedded relay.
 type TURN struct {
 	Enabled               bool          `yaml:"enabled"`
-	UDPPort               int           `yaml:"udp_port"` // 0: no TURN over UDP
+	UDPPort               int           `yaml:"udp_port"` // 0: any free one
 	Realm                 string        `yaml:"realm"`
 	Secret                Secret        `yaml:"secret"` // "": a random one each start
 	SecretFile            string        `yaml:"secret_file"`

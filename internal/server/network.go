@@ -149,7 +149,7 @@ func (n *network) openMedia(c config.Config, log *slog.Logger) error {
 // media: Chromium gives whatever comes from a STUN server's address to its
 // STUN code, media too.
 func (n *network) openSTUN(c config.Config) error {
-	if !c.TURN.Enabled || c.TURN.UDPPort == 0 {
+	if !c.TURN.Enabled {
 		return nil
 	}
 	port := c.TURN.UDPPort
@@ -158,7 +158,7 @@ func (n *network) openSTUN(c config.Config) error {
 		if err != nil {
 			return fmt.Errorf("turn.udp_port %d: %w", c.TURN.UDPPort, err)
 		}
-		port = conn.LocalAddr().(*net.UDPAddr).Port
+		port = conn.LocalAddr().(*net.UDPAddr).Port // the same everywhere, also when the kernel chose it
 		n.stun = append(n.stun, conn)
 	}
 	return nil
