@@ -50,8 +50,10 @@ func (l *loop) run(interval time.Duration, tick func(now time.Time)) {
 // stop ends run after the closure in progress. It may be called repeatedly.
 func (l *loop) stop() { l.once.Do(func() { close(l.quit) }) }
 
-// do runs f in the loop and waits for it. It returns ErrClosed if the loop has
-// ended and ctx's error if that ended first; f may then still run later.
+// do runs f in the loop and waits for it. It returns ErrClosed if the loop ends
+// without running it, and ctx's error if that ended before f was queued. What is
+// queued is waited for: closures never block, and a caller that went away would
+// leave a session, or half a negotiation, that belongs to nobody.
 func (l *loop) do(ctx context.Context, f func()) error {
 	done := make(chan struct{})
 	select {
@@ -71,8 +73,6 @@ func (l *loop) do(ctx context.Context, f func()) error {
 		default:
 			return ErrClosed
 		}
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 
