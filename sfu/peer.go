@@ -65,6 +65,8 @@ func newPeer(x *Session) (*peer, error) {
 	if err != nil {
 		return nil, err
 	}
+	follow := newFollower()
+	follow.install(&se)
 	// The interceptor registry is empty: NACK, RTX, reports and TWCC are done
 	// by transport, which sees every packet once (docs/adr/0002).
 	api := webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithSettingEngine(se),
@@ -73,6 +75,7 @@ func newPeer(x *Session) (*peer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make PeerConnection: %w", err)
 	}
+	follow.watch(p.dtls().ICETransport())
 	p.watch(x)
 	ctx, cancel := context.WithCancel(context.Background())
 	p.stop = cancel
