@@ -32,6 +32,9 @@ func (t *transport) handleRTCP(in *inbound) {
 			}
 		case *rtcp.TransportLayerCC:
 			t.out.feedback(p, in.at)
+			for _, d := range t.allDowns() {
+				d.settle(in.at)
+			}
 		default:
 			t.mediaFeedback(p, in)
 		}

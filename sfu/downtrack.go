@@ -46,6 +46,7 @@ type downTrack struct {
 	clock      reportClock
 	sent       sentReports
 	resends    resender
+	nextRTX    uint16     // sequence number of the next retransmission
 	header     rtp.Header // reused: Pion reads it and lets it go
 	repair     rtp.Header
 	scratch    []byte // rewritten payloads
@@ -74,10 +75,11 @@ type downStats struct {
 }
 
 func newDownTrack(cfg downConfig) *downTrack {
-	d := &downTrack{cfg: cfg}
+	d := &downTrack{cfg: cfg, resends: resender{size: audioRingSize}}
 	rate := uint32(48000)
 	if cfg.Kind == media.Video {
 		rate = 90000
+		d.resends.size = videoRingSize
 		d.scratch = make([]byte, 0, maxPacketSize+16)
 	}
 	d.rewrite = newRewriter(rate, uint16(rand.Uint32()), rand.Uint32())

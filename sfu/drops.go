@@ -8,27 +8,31 @@ type dropReason uint8
 // Reasons. The first group is counted on the way in, the second on the way out
 // to one subscriber.
 const (
-	dropInboundFull  dropReason = iota // the worker is behind
-	dropMalformed                      // not RTP or RTCP, or too long
-	dropUnknownSSRC                    // belongs to no m-line
-	dropStreams                        // the session sends too many SSRCs
-	dropUnpublished                    // the m-line has no announced track
-	dropPayloadType                    // not negotiated for the m-line, or not the track's codec
-	dropPadding                        // padding only
-	dropDuplicate                      // already here: RTX probes, network
-	dropTooOld                         // older than the cache
-	dropBlocked                        // muted by somebody with the right to
-	dropNotBound                       // the subscriber's m-line is not negotiated yet
-	dropNoCodec                        // the subscriber has not negotiated the codec
-	dropPaused                         // not visible
-	dropAwaitKey                       // waiting for a keyframe
-	dropLate                           // belongs to a stretch that was left out
-	dropSendFailed                     // the way out refused it
-	dropResendUnkn                     // asked for, not in the cache
-	dropResendRecent                   // asked for again within a round trip
-	dropResendLimit                    // asked for too much
-	dropRTCPFailed                     // an RTCP packet could not be sent
-	dropReasons                        // how many there are
+	dropInboundFull   dropReason = iota // the worker is behind
+	dropMalformed                       // not RTP or RTCP, or too long
+	dropUnknownSSRC                     // belongs to no m-line
+	dropStreams                         // the session sends too many SSRCs
+	dropUnpublished                     // the m-line has no announced track
+	dropPayloadType                     // not negotiated for the m-line, or not the track's codec
+	dropPadding                         // padding only
+	dropDuplicate                       // already here: RTX probes, network
+	dropTooOld                          // older than the cache
+	dropBlocked                         // muted by somebody with the right to
+	dropNotBound                        // the subscriber's m-line is not negotiated yet
+	dropNoCodec                         // the subscriber has not negotiated the codec
+	dropPaused                          // not visible
+	dropAwaitKey                        // waiting for a keyframe
+	dropLate                            // belongs to a stretch that was left out
+	dropSendFailed                      // the way out refused it
+	dropResendUnkn                      // asked for, not in the cache
+	dropResendRecent                    // asked for again within a round trip
+	dropResendArrived                   // asked for although feedback says that it arrived
+	dropResendWaiting                   // asked for again; feedback will decide
+	dropResendUntold                    // asked for again; its feedback was lost and the subscriber asks for what he has
+	dropResendLimit                     // more would be resent than is allowed
+	dropNACKLimit                       // more is asked for than is allowed
+	dropRTCPFailed                      // an RTCP packet could not be sent
+	dropReasons                         // how many there are
 )
 
 // String is the label of the reason in metrics.
@@ -37,26 +41,30 @@ func (r dropReason) String() string {
 		return "unknown"
 	}
 	return [dropReasons]string{
-		dropInboundFull:  "inbound_full",
-		dropMalformed:    "malformed",
-		dropUnknownSSRC:  "unknown_ssrc",
-		dropStreams:      "too_many_streams",
-		dropUnpublished:  "unpublished",
-		dropPayloadType:  "payload_type",
-		dropPadding:      "padding",
-		dropDuplicate:    "duplicate",
-		dropTooOld:       "too_old",
-		dropBlocked:      "blocked",
-		dropNotBound:     "not_bound",
-		dropNoCodec:      "no_codec",
-		dropPaused:       "paused",
-		dropAwaitKey:     "await_keyframe",
-		dropLate:         "late",
-		dropSendFailed:   "send_failed",
-		dropResendUnkn:   "resend_unknown",
-		dropResendRecent: "resend_recent",
-		dropResendLimit:  "resend_limit",
-		dropRTCPFailed:   "rtcp_failed",
+		dropInboundFull:   "inbound_full",
+		dropMalformed:     "malformed",
+		dropUnknownSSRC:   "unknown_ssrc",
+		dropStreams:       "too_many_streams",
+		dropUnpublished:   "unpublished",
+		dropPayloadType:   "payload_type",
+		dropPadding:       "padding",
+		dropDuplicate:     "duplicate",
+		dropTooOld:        "too_old",
+		dropBlocked:       "blocked",
+		dropNotBound:      "not_bound",
+		dropNoCodec:       "no_codec",
+		dropPaused:        "paused",
+		dropAwaitKey:      "await_keyframe",
+		dropLate:          "late",
+		dropSendFailed:    "send_failed",
+		dropResendUnkn:    "resend_unknown",
+		dropResendRecent:  "resend_recent",
+		dropResendArrived: "resend_arrived",
+		dropResendWaiting: "resend_waiting",
+		dropResendUntold:  "resend_untold",
+		dropResendLimit:   "resend_limit",
+		dropNACKLimit:     "nack_limit",
+		dropRTCPFailed:    "rtcp_failed",
 	}[r]
 }
 

@@ -22,6 +22,9 @@ type egress struct {
 	mu      sync.Mutex
 	next    uint16
 	history []sentPacket // by number; made at the first send, most sessions have none
+	began   time.Time    // when history was made
+	told    uint16       // highest number that feedback has spoken of
+	hasTold bool
 	figures egressStats
 }
 
@@ -38,7 +41,18 @@ type sentState uint8
 const (
 	sentUnused   sentState = iota
 	sentInFlight           // no feedback yet
-	sentReported           // feedback has spoken of it
+	sentLost               // feedback says that it has not arrived
+	sentArrived            // feedback says that it has
+)
+
+// fate is what is known of a packet after it was sent.
+type fate uint8
+
+const (
+	fatePending fate = iota // feedback has not come so far
+	fateUntold              // feedback has passed it over, or it is too long ago
+	fateLost
+	fateArrived
 )
 
 // egressStats are figures of a subscriber's path.
@@ -69,10 +83,7 @@ func (e *egress) send(out wayOut, h *rtp.Header, payload []byte, now time.Time, 
 			e.next++
 			binary.BigEndian.PutUint16(out.number, number)
 		}
-		if e.history == nil {
-			e.history = make([]sentPacket, sendHistory)
-		}
-		e.history[number%sendHistory] = sentPacket{sequence: number, size: uint16(len(payload)), state: sentInFlight, at: now.UnixNano()}
+		e.remember(sentPacket{sequence: number, size: uint16(len(payload)), state: sentInFlight, at: now.UnixNano()}, now)
 	}
 	e.figures.Packets++
 	e.figures.Bytes += uint64(len(payload))
@@ -82,6 +93,18 @@ func (e *egress) send(out wayOut, h *rtp.Header, payload []byte, now time.Time, 
 		err = errNotReady
 	}
 	return number, err
+}
+
+// remember puts a packet into the history. A repeated one that is so old that
+// another has its place is left out.
+func (e *egress) remember(p sentPacket, now time.Time) {
+	if e.history == nil {
+		e.history, e.began = make([]sentPacket, sendHistory), now
+	}
+	place := &e.history[p.sequence%sendHistory]
+	if place.state == sentUnused || int16(p.sequence-place.sequence) >= 0 {
+		*place = p
+	}
 }
 
 // feedback takes transport-wide feedback of the subscriber.
@@ -95,22 +118,64 @@ func (e *egress) feedback(fb *rtcp.TransportLayerCC, now time.Time) {
 	var told, missing float64
 	forEachStatus(fb, func(sequence uint16, received bool) bool {
 		p := &e.history[sequence%sendHistory]
-		if p.sequence != sequence || p.state != sentInFlight {
+		if p.sequence != sequence || p.state == sentUnused {
 			return true
 		}
-		p.state = sentReported
-		told++
-		if received {
+		if !e.hasTold || int16(sequence-e.told) > 0 {
+			e.told, e.hasTold = sequence, true
+		}
+		switch {
+		case p.state == sentInFlight && received:
+			p.state = sentArrived
+			told++
 			e.figures.Acknowledged++
-		} else {
+		case p.state == sentInFlight:
+			p.state = sentLost
+			told++
 			missing++
 			e.figures.NotArrived++
+		case p.state == sentLost && received: // it was only late
+			p.state = sentArrived
+			e.figures.NotArrived--
+			e.figures.Acknowledged++
 		}
 		return true
 	})
 	if told > 0 {
 		e.figures.Loss += (missing/told - e.figures.Loss) / 8
 	}
+}
+
+// fate says what became of the packet sent last under a number.
+func (e *egress) fate(number uint16) fate {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.history == nil {
+		return fateUntold
+	}
+	p := &e.history[number%sendHistory]
+	switch {
+	case p.sequence != number || p.state == sentUnused:
+		return fateUntold
+	case p.state == sentArrived:
+		return fateArrived
+	case p.state == sentLost:
+		return fateLost
+	case e.hasTold && int16(e.told-number) > 0:
+		return fateUntold
+	}
+	return fatePending
+}
+
+// silent reports whether the subscriber gives no feedback: none at all, or
+// none for a second since an instant, in Unix nanoseconds.
+func (e *egress) silent(since int64, now time.Time) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.figures.LastFeedback.IsZero() {
+		return now.Sub(e.began) >= feedbackSilence
+	}
+	return e.figures.LastFeedback.UnixNano() < since && now.UnixNano()-since >= int64(feedbackSilence)
 }
 
 func (e *egress) stats() egressStats {

@@ -124,11 +124,7 @@ func (d *downTrack) send(s *segment, p *media.Packet) error {
 	if err != nil {
 		return err
 	}
-	if p.Sequence != d.rewrite.highestIn {
-		// The subscriber may have asked for it already: that is answered now.
-		d.resends.answered(d.header.SequenceNumber, now)
-	}
-	d.resends.sent(d.header.SequenceNumber, number, d.codec.rtxType == 0 || d.bound.rtx == 0)
+	d.resends.sent(d.header.SequenceNumber, number, p.Sequence != d.rewrite.highestIn, now)
 	d.clock.arrived(p.Header.Timestamp, p.Arrival)
 	d.packets++
 	d.octets += uint32(len(payload))

@@ -57,15 +57,22 @@ const (
 	nackMaxMissing = 512
 	nackBatch      = 128
 
-	// resendBurst and resendRate bound what one subscriber's NACKs of one
-	// track may cost, in packets and packets per second.
-	resendBurst = 200
-	resendRate  = 500
 	// resendMinInterval is the least time between two transmissions of one
-	// packet to one subscriber; with a longer round trip it is that.
+	// packet to one subscriber; with a longer round trip it is 3/4 of that.
 	resendMinInterval = 20 * time.Millisecond
-	// resendHistory is how many retransmissions are remembered for that.
-	resendHistory = 256
+	// resendPatience is how long a packet that is asked for again waits for
+	// feedback about its last transmission; with a longer round trip it is 1.5
+	// of that. Clients give feedback every 50 to 250 ms.
+	resendPatience = 250 * time.Millisecond
+	// resendMaxWaiting is how many packets of one slot may wait for that.
+	resendMaxWaiting = 256
+	// A subscriber is trusted to ask only for what he lacks after so many
+	// retransmissions and so long after the first.
+	resendTrust      = 16
+	resendTrustAfter = 2 * time.Second
+	// feedbackSilence is how long no feedback comes from a subscriber who
+	// gives none.
+	feedbackSilence = time.Second
 
 	// keyframeMinInterval is the least time between two keyframe requests to a
 	// publisher; unanswered, it doubles up to keyframeMaxInterval.
@@ -104,4 +111,16 @@ const (
 	// clockStep is by how much a publisher's wall clock may jump before its
 	// mapping onto the server's is made anew.
 	clockStep = 500 * time.Millisecond
+)
+
+// What one client may make the server do: so much at once and so much a
+// second. What is beyond is dropped and counted.
+const (
+	// Packets resent on one slot.
+	resendBurst = 200
+	resendRate  = 500
+	// Packets asked for on one slot: more than may be resent, since clients
+	// ask again for what is on its way.
+	nackBurst = 1000
+	nackRate  = 2500
 )

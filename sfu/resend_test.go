@@ -105,7 +105,7 @@ func TestSubscriberGetsWhatHeAsksForOncePerRoundTrip(t *testing.T) {
 				t.Fatalf("repeated packet differs:\n% x\n% x", a, b)
 			}
 			st := d.stats()
-			if st.Resent != 1 || st.dropped()["resend_recent"] != 2 || st.dropped()["resend_unknown"] != 1 {
+			if st.Resent != 1 || st.dropped()["resend_recent"]+st.dropped()["resend_waiting"] != 2 || st.dropped()["resend_unknown"] != 1 {
 				t.Fatalf("stats %+v", st)
 			}
 		})
