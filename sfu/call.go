@@ -20,6 +20,7 @@ type call struct {
 	spec         CallSpec
 	participants map[string]*participant // by identity; the waiting ones too
 	sessions     map[string]*Session     // by id; players too
+	byAPI        bool                    // opened by OpenCall, or adopted by it
 	attended     bool                    // somebody has been here
 	endsAt       time.Time               // when it ends if nobody comes; zero while attended
 	ended        bool
@@ -151,13 +152,14 @@ func (c *call) armed(ctx context.Context) error {
 }
 
 // adopt gives the call the details of an API request that came after it was
-// opened, provided that nobody has been in it.
+// opened, provided that nobody has been in it and that it is nobody else's: a
+// player may wait in a room before its call is made.
 func (c *call) adopt(spec CallSpec) error {
-	if c.attended || (c.spec.ExternalID != "" && c.spec.ExternalID != spec.ExternalID) {
+	if c.attended || c.byAPI {
 		return fmt.Errorf("%w: room %q has a call already", ErrConflict, c.spec.Room)
 	}
 	hold := c.spec.Hold || spec.Hold
-	c.spec = spec
+	c.spec, c.byAPI = spec, true
 	c.spec.Hold = hold
 	return nil
 }

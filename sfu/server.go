@@ -176,7 +176,7 @@ func (s *Server) Join(ctx context.Context, req JoinRequest) (*Session, error) {
 		return nil, fmt.Errorf("%w: the token does not let its bearer watch", ErrNoGrant)
 	}
 	for {
-		c, err := s.callOf(CallSpec{Room: req.Room}, false)
+		c, _, err := s.callOf(CallSpec{Room: req.Room}, false)
 		if err != nil {
 			return nil, err
 		}
@@ -199,16 +199,22 @@ func (s *Server) Lives(session string) bool {
 }
 
 // OpenCall opens a call in a room that has none, or gives its details to one
-// in which nobody has been yet. ErrConflict: the room has a call.
+// that a player opened and in which nobody has been yet. ErrConflict: the room
+// has a call.
 func (s *Server) OpenCall(ctx context.Context, spec CallSpec) (CallInfo, error) {
 	for {
-		c, err := s.callOf(spec, true)
+		c, opened, err := s.callOf(spec, true)
 		if err != nil {
 			return CallInfo{}, err
 		}
 		var info CallInfo
 		var adoptErr error
-		err = c.loop.do(ctx, func() { adoptErr = c.adopt(spec); info = c.info() })
+		err = c.loop.do(ctx, func() {
+			if !opened {
+				adoptErr = c.adopt(spec)
+			}
+			info = c.info()
+		})
 		switch {
 		case err == ErrClosed:
 			continue
@@ -220,22 +226,23 @@ func (s *Server) OpenCall(ctx context.Context, spec CallSpec) (CallInfo, error) 
 }
 
 // callOf returns the living call of a room, opening one if there is none.
-func (s *Server) callOf(spec CallSpec, byAPI bool) (*call, error) {
+func (s *Server) callOf(spec CallSpec, byAPI bool) (c *call, opened bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.draining {
-		return nil, fmt.Errorf("%w", ErrDraining)
+		return nil, false, fmt.Errorf("%w", ErrDraining)
 	}
 	if c := s.rooms[spec.Room]; c != nil {
-		return c, nil
+		return c, false, nil
 	}
 	if max := s.cfg.Calls.MaxCalls; max > 0 && len(s.calls) >= max {
-		return nil, fmt.Errorf("%w: %d calls are running", ErrBusy, max)
+		return nil, false, fmt.Errorf("%w: %d calls are running", ErrBusy, max)
 	}
-	c := newCall(s, spec)
+	c = newCall(s, spec)
+	c.byAPI = byAPI
 	s.rooms[spec.Room], s.calls[c.id] = c, c
 	s.wg.Go(c.run)
-	return c, nil
+	return c, true, nil
 }
 
 // forget takes an ended call out of the directory.
