@@ -100,10 +100,7 @@ func salvage(raw []byte) Envelope {
 }
 
 func (h *Hello) validate() error {
-	switch {
-	case h.Token == "" && h.Rejoin == "":
-		return errors.New("neither token nor rejoin is given")
-	case len(h.Client.UserAgent) > maxText:
+	if len(h.Client.UserAgent) > maxText {
 		return errors.New("client.user_agent is too long")
 	}
 	c := h.Client

@@ -87,6 +87,9 @@ type identified struct {
 // stands in for a token that has expired meanwhile.
 func (s *Server) identify(ctx context.Context, h *Hello) (identified, *failure) {
 	now := time.Now()
+	if h.Token == "" && h.Rejoin == "" {
+		return identified{}, &failure{code: string(event.TokenBad), text: "neither token nor rejoin is given"}
+	}
 	secret, secretErr := s.secrets.verify(h.Rejoin, now)
 	if secretErr == nil && !s.hub.mayRejoin(secret, now) {
 		secretErr = errors.New("session has ended")
