@@ -83,7 +83,7 @@ func TestBadFirstMessagesAreRefused(t *testing.T) {
 		"alg none token":  {`{"type":"hello","body":{"token":"alg-none","client":{}}}`, "TOKEN_BAD"},
 		"malformed token": {`{"type":"hello","body":{"token":"x","client":{}}}`, "TOKEN_BAD"},
 		"admin token":     {`{"type":"hello","body":{"token":"admin","client":{}}}`, "TOKEN_BAD"},
-		"no token":        {`{"type":"hello","body":{"client":{}}}`, codeBadMessage},
+		"no token":        {`{"type":"hello","body":{"client":{}}}`, "TOKEN_BAD"},
 		"bad secret":      {`{"type":"hello","body":{"token":"","rejoin":"a.b","client":{}}}`, "TOKEN_BAD"},
 		"unknown field":   {`{"type":"hello","body":{"token":"a@r","admin":true}}`, codeBadMessage},
 		"no JSON":         {`hello`, codeBadMessage},
