@@ -34,7 +34,7 @@ type Calls interface {
 type Authority interface {
 	APICredentials(r *http.Request) (auth.Claims, error)
 	Verify(token string) (auth.Claims, error)
-	VerifyRejoin(token string) (auth.Claims, error)
+	VerifyIdentity(token string) (auth.Claims, error)
 	Mint(c auth.Claims, ttl time.Duration) (string, error)
 }
 

@@ -226,17 +226,21 @@ func TestBadTokensAreRefusedWithTheirReason(t *testing.T) {
 	}
 }
 
-func TestRejoinTakesAnExpiredTokenOnly(t *testing.T) {
+func TestAnIdentityIsKnownBeforeAndAfterTheTokensTime(t *testing.T) {
 	is := newIssuers(t)
 	expired := ours(t, jwt.MapClaims{"exp": time.Now().Add(-time.Hour).Unix(), "jti": "x"})
-	if c, err := is.VerifyRejoin(expired); err != nil || c.Subject != "anna" {
+	if c, err := is.VerifyIdentity(expired); err != nil || c.Subject != "anna" {
 		t.Errorf("expired: got %+v, %v", c, err)
 	}
+	early := ours(t, jwt.MapClaims{"nbf": time.Now().Add(30 * time.Minute).Unix()})
+	if c, err := is.VerifyIdentity(early); err != nil || c.Subject != "anna" {
+		t.Errorf("early: got %+v, %v", c, err)
+	}
 	is.RevokeToken("x")
-	if _, err := is.VerifyRejoin(expired); err == nil {
+	if _, err := is.VerifyIdentity(expired); err == nil {
 		t.Error("a revoked token was taken")
 	}
-	if _, err := is.VerifyRejoin(ours(t, jwt.MapClaims{"role": "admin", "room": "*"})); err == nil {
+	if _, err := is.VerifyIdentity(ours(t, jwt.MapClaims{"role": "admin", "room": "*"})); err == nil {
 		t.Error("an admin's token was taken")
 	}
 }

@@ -62,7 +62,14 @@ func (a *Authority) Verify(token string) (Claims, error) {
 	if err != nil {
 		return Claims{}, err
 	}
-	if now := time.Now(); now.After(c.Expires.Add(Leeway)) {
+	now := time.Now()
+	if !c.NotBefore.IsZero() && now.Add(Leeway).Before(c.NotBefore) {
+		return Claims{}, &Error{
+			Code: event.TokenEarly, Reason: ReasonNotYetValid,
+			Detail: "it is good from " + c.NotBefore.UTC().Format(time.RFC3339),
+		}
+	}
+	if now.After(c.Expires.Add(Leeway)) {
 		return Claims{}, &Error{
 			Code: event.TokenExpired, Reason: ReasonExpired,
 			Detail: "it was good until " + c.Expires.UTC().Format(time.RFC3339),
@@ -81,9 +88,9 @@ func (a *Authority) VerifyJoin(token string) (Claims, error) {
 	return c, c.joinable()
 }
 
-// VerifyRejoin is VerifyJoin for somebody who has joined before and can prove
-// it: exp is checked at the first join only.
-func (a *Authority) VerifyRejoin(token string) (Claims, error) {
+// VerifyIdentity says whose a join token is, be it expired or not good yet: who
+// comes too late or too early should be heard, not let in.
+func (a *Authority) VerifyIdentity(token string) (Claims, error) {
 	c, err := a.verifySignature(token)
 	if err != nil {
 		return Claims{}, err
@@ -99,7 +106,7 @@ func (c Claims) joinable() error {
 	return nil
 }
 
-// verifySignature checks everything but exp.
+// verifySignature checks everything but exp and nbf.
 func (a *Authority) verifySignature(token string) (Claims, error) {
 	if token == "" {
 		return Claims{}, bad(ReasonMissing, "")
@@ -114,12 +121,6 @@ func (a *Authority) verifySignature(token string) (Claims, error) {
 	c, err := w.claims()
 	if err != nil {
 		return Claims{}, err
-	}
-	if now := time.Now(); !c.NotBefore.IsZero() && now.Add(Leeway).Before(c.NotBefore) {
-		return Claims{}, &Error{
-			Code: event.TokenEarly, Reason: ReasonNotYetValid,
-			Detail: "it is good from " + c.NotBefore.UTC().Format(time.RFC3339),
-		}
 	}
 	if a.revoked.has(c) {
 		return Claims{}, bad(ReasonRevoked, "")

@@ -22,7 +22,7 @@ const (
 )
 
 // Error is why credentials were refused. Every error of Verify, VerifyJoin,
-// VerifyRejoin and APICredentials is one.
+// VerifyIdentity and APICredentials is one.
 type Error struct {
 	Code   event.Code // TOKEN_BAD, TOKEN_EXPIRED or TOKEN_EARLY
 	Reason Reason
