@@ -3,7 +3,7 @@
 // The client is native ES modules and plain CSS under static/: there is no
 // build step, what the browser runs is what is in the repository.
 //
-//	static/*.html      one file a page; only %ASSETS% and %RECORDING% are filled in
+//	static/*.html      one file a page; only %NAMES% are filled in (placeholders)
 //	static/css         styles
 //	static/js/client   protocol, negotiation, devices, statistics: no DOM, usable by others
 //	static/js/ui       what is on the screen

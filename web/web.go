@@ -2,12 +2,16 @@ package web
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
 	"regexp"
+	"strconv"
+	"strings"
+	"time"
 )
 
 //go:embed static
@@ -21,7 +25,13 @@ type Config struct {
 	// RecordingOff says that calls are not recorded: the join page then does
 	// not ask for consent.
 	RecordingOff bool
+	// PeerAbsent is how long a person is alone in a call before the page says
+	// that nobody has come (PEER_ABSENT). 0: two minutes.
+	PeerAbsent time.Duration
 }
+
+// peerAbsent is the default of Config.PeerAbsent.
+const peerAbsent = 2 * time.Minute
 
 // roomName is what a room may be called, as in join tokens.
 var roomName = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,64}$`)
@@ -53,7 +63,7 @@ func Handler(c Config) (http.Handler, error) {
 		"GET /selftest": "selftest.html",
 	}
 	for pattern, name := range pages {
-		p, err := newPage(files, name, assets.prefix, c.RecordingOff)
+		p, err := newPage(files, name, c.placeholders(assets.prefix))
 		if err != nil {
 			return nil, err
 		}
@@ -62,10 +72,21 @@ func Handler(c Config) (http.Handler, error) {
 	return secured(mux), nil
 }
 
+// placeholders are what pages have filled in.
+func (c Config) placeholders(prefix string) *strings.Replacer {
+	recording := "on"
+	if c.RecordingOff {
+		recording = "off"
+	}
+	absent := cmp.Or(c.PeerAbsent, peerAbsent).Seconds()
+	return strings.NewReplacer("%ASSETS%/", prefix, "%RECORDING%", recording,
+		"%PEER_ABSENT%", strconv.FormatFloat(absent, 'f', -1, 64))
+}
+
 // page is one HTML document, filled in and compressed once for each language.
 type page struct{ bodies map[string]content }
 
-func newPage(files fs.FS, name, prefix string, recordingOff bool) (*page, error) {
+func newPage(files fs.FS, name string, fill *strings.Replacer) (*page, error) {
 	text, err := fs.ReadFile(files, name)
 	if err != nil {
 		return nil, fmt.Errorf("reading page of the client: %w", err)
@@ -73,19 +94,13 @@ func newPage(files fs.FS, name, prefix string, recordingOff bool) (*page, error)
 	if !bytes.Contains(text, []byte("%ASSETS%")) {
 		return nil, errors.New("page " + name + " of the client names no assets")
 	}
-	recording := "on"
-	if recordingOff {
-		recording = "off"
-	}
 	p := &page{map[string]content{}}
 	for _, lang := range languages {
 		filled, err := preload(files, text, "i18n/"+lang+".json")
 		if err != nil {
 			return nil, err
 		}
-		filled = bytes.ReplaceAll(filled, []byte("%ASSETS%/"), []byte(prefix))
-		filled = bytes.ReplaceAll(filled, []byte("%RECORDING%"), []byte(recording))
-		p.bodies[lang] = newContent(filled, "text/html; charset=utf-8")
+		p.bodies[lang] = newContent([]byte(fill.Replace(string(filled))), "text/html; charset=utf-8")
 	}
 	return p, nil
 }

@@ -3,7 +3,9 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { diagnoseConnection } from '../static/js/client/diagnose.js';
+import { watchAbsence } from '../static/js/client/absence.js';
 import { Failures } from '../static/js/client/failures.js';
+import { ClientLog } from '../static/js/client/log.js';
 import { Outbox } from '../static/js/client/outbox.js';
 import { Roster } from '../static/js/client/roster.js';
 import { StatsReporter } from '../static/js/client/stats.js';
@@ -140,4 +142,36 @@ test('an effect runs again once for several changes, and not after it was stoppe
   a.value = 9;
   await null;
   assert.deepEqual(seen, [2, 4]);
+});
+
+test('a failure is told once, and stays in the log in its place', () => {
+  const log = new ClientLog();
+  log.add('page', 'loaded');
+  log.add('devices', 'cam not available', {}, 'CAM_NONE');
+  assert.deepEqual(log.failures().map((e) => e.code), ['CAM_NONE']);
+  assert.deepEqual(log.failures(), []);
+  log.add('devices', 'mic not available', {}, 'MIC_NONE');
+  assert.deepEqual(log.take().map((e) => [e.text, e.code]), [
+    ['loaded', undefined], ['cam not available', undefined], ['mic not available', 'MIC_NONE'],
+  ]);
+});
+
+test('nobody came: said in time, and taken back when somebody does', async (context) => {
+  context.mock.timers.enable({ apis: ['setTimeout'] });
+  const roster = new Roster();
+  roster.reset('me');
+  const call = { phase: signal('joined'), roster, failures: new Failures() };
+  const codes = () => call.failures.list.peek().map((f) => f.code);
+  watchAbsence(/** @type {any} */ (call), 120, new ClientLog());
+  context.mock.timers.tick(119_000);
+  assert.deepEqual(codes(), []);
+  context.mock.timers.tick(1000);
+  assert.deepEqual(codes(), ['PEER_ABSENT']);
+  roster.change({ identity: 'p', name: '', role: 'patient', state: 'joined', sessions: [], tracks: [] });
+  await null;
+  assert.deepEqual(codes(), []);
+  roster.leave('p');
+  await null;
+  context.mock.timers.tick(300_000);
+  assert.deepEqual(codes(), [], 'who was here and left is not absent');
 });

@@ -1,6 +1,7 @@
 // @ts-check
 // The page /r/{room}.
 import { diagnoseBrowser, inAppBrowser } from './client/diagnose.js';
+import { watchAbsence } from './client/absence.js';
 import { Call } from './client/call.js';
 import { postDiagnostics } from './client/diag.js';
 import { ClientLog } from './client/log.js';
@@ -14,6 +15,8 @@ import { readClaims, wantedDevices } from './ui/join-token.js';
 import { keep, recall } from './ui/kept.js';
 import { connectingScreen, endedScreen, failedScreen, waitingScreen } from './ui/plain.js';
 
+/** Seconds alone in a call before that is said; the server's choice. */
+const PEER_ABSENT_AFTER = Number(document.documentElement.dataset.peerAbsent) || 120;
 const DIAG_AT_ATTEMPT = 4; // failed attempts of the socket before the log takes another way
 
 const room = decodeURIComponent(location.pathname.split('/')[2] ?? '');
@@ -82,6 +85,7 @@ function join() {
   });
   follow(call);
   watchSocket(call);
+  watchAbsence(call, PEER_ABSENT_AFTER, log);
   call.join();
 }
 
@@ -133,6 +137,12 @@ function postLog() {
   postDiagnostics(location.href, token, call?.me.peek()?.session ?? '', log.take());
 }
 
+/** Somebody may stay before a refused camera for ever: it is told at once. */
+function tellFailures() {
+  const failures = log.failures();
+  if (failures.length) postDiagnostics(location.href, token, '', failures);
+}
+
 function leave() {
   call?.leave();
 }
@@ -153,7 +163,10 @@ function again() {
 function askFirst(notice) {
   show(joinScreen({
     notice, name: claims.name || claims.sub || t('join.guest'), local, wanted, recording, inApp: inAppBrowser(),
-    openDevices: () => local.open(wanted),
+    openDevices: async () => {
+      await local.open(wanted);
+      tellFailures();
+    },
     onJoin: (given) => {
       consent = given;
       join();

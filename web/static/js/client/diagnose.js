@@ -34,7 +34,7 @@ export function diagnoseConnection(pc, { candidates, errors }) {
 export function diagnoseDevice(error, source) {
   const prefix = source === 'mic' ? 'MIC' : 'CAM';
   const name = error instanceof Error ? error.name : '';
-  if (name === 'NotAllowedError' && framed()) return 'FRAME_POLICY';
+  if (name === 'NotAllowedError' && framePolicyDenies(source)) return 'FRAME_POLICY';
   switch (name) {
     case 'NotAllowedError':
     case 'SecurityError':
@@ -47,9 +47,16 @@ export function diagnoseDevice(error, source) {
   }
 }
 
-/** Whether the page is in the frame of another site. */
-function framed() {
-  return globalThis.self !== globalThis.top;
+/**
+ * Whether it is the site around our page that keeps the device from us.
+ * @param {'mic' | 'cam'} source
+ */
+function framePolicyDenies(source) {
+  if (globalThis.self === globalThis.top) return false;
+  // Only Chromium can say for sure; elsewhere a frame is reason enough.
+  /** @type {{allowsFeature(name: string): boolean} | undefined} */
+  const policy = Reflect.get(globalThis.document ?? {}, 'featurePolicy');
+  return !policy?.allowsFeature(source === 'mic' ? 'microphone' : 'camera');
 }
 
 // Browsers inside other apps: they often have no camera and never say so.

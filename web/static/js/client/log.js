@@ -10,6 +10,8 @@ const DELAY = 400; // ms
 
 export class ClientLog {
   /** @type {LogEntry[]} */ #entries = [];
+  /** Failures that were told already. @type {WeakSet<LogEntry>} */
+  #told = new WeakSet();
   #dropped = 0;
   #timer = 0;
   /** @type {((entries: LogEntry[]) => void) | null} */ #send = null;
@@ -42,9 +44,26 @@ export class ClientLog {
     this.#schedule();
   }
 
-  /** Takes what has not been sent, for a way out that is not the socket. */
+  /**
+   * Takes what has not been sent, for a way out that is not the socket. A code
+   * that was told is not told again: each is one failure to whoever listens.
+   */
   take() {
-    return this.#entries.splice(0);
+    return this.#entries.splice(0).map((entry) => {
+      if (!this.#told.has(entry)) return entry;
+      const { code, ...rest } = entry;
+      return { ...rest, data: { ...rest.data, told: code } };
+    });
+  }
+
+  /**
+   * The failures nobody was told of yet, for somebody who may never get as far
+   * as a socket. They stay in the log too, to arrive in their order.
+   */
+  failures() {
+    const fresh = this.#entries.filter((e) => e.code && !this.#told.has(e));
+    for (const e of fresh) this.#told.add(e);
+    return fresh;
   }
 
   #schedule() {

@@ -132,6 +132,7 @@ function actionsFor(code, local, onRejoin, onAccept) {
     const without = { words: t('failure.go_on'), act: onAccept, testid: 'failure-dismiss' };
     return /^(CAM|MIC)_/.test(code) ? [restart, without] : [restart];
   }
+  if (code === 'PEER_ABSENT') return []; // nothing to do but wait
   return [{ words: t('failure.reconnect'), act: onRejoin }];
 }
 
