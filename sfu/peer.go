@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"slices"
@@ -32,17 +33,28 @@ const (
 // peer is the PeerConnection of a session with its media transport.
 type peer struct {
 	pc        *webrtc.PeerConnection
+	ice       *webrtc.ICETransport
 	transport *transport
+	log       *slog.Logger
+	states    chan func(*Session) // what Pion's callbacks saw, for the loop
 	stop      context.CancelFunc
+	closing   chan struct{} // closed by close
 	wg        sync.WaitGroup
 	relay     func(netip.AddrPort) (string, bool)
 
-	// lines are the negotiated m-lines on which the client sends and slots
-	// those on which it receives, by mid. Written by Offer inside the call's
-	// loop, read there.
+	// lines are the negotiated m-lines on which the client sends, by mid. They
+	// are written in the call's loop with Session.negotiating held, and read
+	// with either.
 	lines map[string]upLine
+	// slots are the m-lines on which it receives, and made is how many seats
+	// got a number. They belong to whoever holds Session.negotiating.
 	slots map[string]*seatLine
+	made  int
 }
+
+// stateQueue is how many changes of state may wait for the loop. Connecting
+// and closing is a dozen.
+const stateQueue = 64
 
 func newCertificateKey() (*ecdsa.PrivateKey, error) {
 	return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -52,9 +64,13 @@ func newCertificateKey() (*ecdsa.PrivateKey, error) {
 // PeerConnection, so that its BufferFactory is this session's.
 func newPeer(x *Session) (*peer, error) {
 	s := x.c.s
-	p := &peer{lines: map[string]upLine{}, slots: map[string]*seatLine{}, relay: s.cfg.Network.Relay}
+	log := s.log.With("call", x.c.id, "session", x.id)
+	p := &peer{
+		lines: map[string]upLine{}, slots: map[string]*seatLine{}, relay: s.cfg.Network.Relay,
+		log: log, states: make(chan func(*Session), stateQueue), closing: make(chan struct{}),
+	}
 	p.transport = newTransport(transportConfig{
-		Log: s.log.With("call", x.c.id, "session", x.id), Pool: s.pool, Drops: s.drops,
+		Log: log, Pool: s.pool, Drops: s.drops,
 		WriteRTCP: func(pkts []rtcp.Packet) error { return p.pc.WriteRTCP(pkts) },
 	})
 	m, err := newMediaEngine(s.cfg.Media.Video)
@@ -75,31 +91,50 @@ func newPeer(x *Session) (*peer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make PeerConnection: %w", err)
 	}
-	follow.watch(p.dtls().ICETransport())
-	p.watch(x)
+	p.ice = p.dtls().ICETransport()
+	follow.watch(p.ice)
 	ctx, cancel := context.WithCancel(context.Background())
 	p.stop = cancel
 	p.wg.Go(func() { _ = p.transport.run(ctx) })
+	p.pc.OnICEConnectionStateChange(func(s webrtc.ICEConnectionState) { p.changed(func(x *Session) { x.iceChanged(s) }) })
+	p.dtls().OnStateChange(func(s webrtc.DTLSTransportState) { p.changed(func(x *Session) { x.dtlsChanged(s) }) })
 	return p, nil
 }
 
-// watch passes the states of the PeerConnection to the call's loop.
-func (p *peer) watch(x *Session) {
-	live := func(f func()) {
-		x.c.loop.post(func() {
-			if !x.closed {
-				f()
-			}
-		})
+// changed takes a change of state from a callback of Pion. It never waits: Pion
+// holds its locks there, and the loop, which may be the one who should make
+// room, takes some of them.
+func (p *peer) changed(f func(*Session)) {
+	select {
+	case p.states <- f:
+	default:
+		p.log.Warn("a change of state is lost: too many wait for the call")
 	}
-	p.pc.OnICEConnectionStateChange(func(s webrtc.ICEConnectionState) { live(func() { x.iceChanged(s) }) })
-	p.dtls().OnStateChange(func(s webrtc.DTLSTransportState) { live(func() { x.dtlsChanged(s) }) })
+}
+
+// attach passes the changes of state to the session's call, in order, from the
+// first one on.
+func (p *peer) attach(x *Session) {
+	p.wg.Go(func() {
+		for {
+			select {
+			case f := <-p.states:
+				x.c.loop.post(func() {
+					if !x.closed {
+						f(x)
+					}
+				})
+			case <-p.closing:
+				return
+			}
+		}
+	})
 }
 
 func (p *peer) dtls() *webrtc.DTLSTransport { return p.pc.SCTP().Transport() }
 
 func (p *peer) selectedPair() *webrtc.ICECandidatePair {
-	pair, err := p.dtls().ICETransport().GetSelectedCandidatePair()
+	pair, err := p.ice.GetSelectedCandidatePair()
 	if err != nil {
 		return nil
 	}
@@ -121,9 +156,10 @@ func (p *peer) line(mid string) (upLine, bool) {
 	return l, ok
 }
 
-// close ends the connection and waits for its goroutines.
+// close ends the connection and waits for its goroutines. It is called once.
 func (p *peer) close() {
-	_ = p.pc.Close()
+	close(p.closing)
+	_ = p.pc.GracefulClose() // Close would not wait
 	p.stop()
 	p.wg.Wait()
 }

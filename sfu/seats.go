@@ -2,7 +2,6 @@ package sfu
 
 import (
 	"cmp"
-	"context"
 	"slices"
 	"time"
 
@@ -17,6 +16,7 @@ type seatLine struct {
 	kind media.Kind
 	down *downTrack
 
+	seated  bool   // it is part of a seat
 	track   *track // whose media it carries; nil: none
 	since   time.Time
 	counts  bool      // the client reports what it decodes of the track
@@ -35,19 +35,11 @@ type seat struct {
 	session      *Session
 }
 
-// seatsOf is seats, for use outside the loop while negotiating is held: seats
-// are only added under it.
-func (x *Session) seatsOf() []*seat {
-	var seats []*seat
-	_ = x.in(context.Background(), func() error { seats = x.seats; return nil })
-	return seats
-}
-
 func (x *Session) addSeat(r SeatRequest) {
 	s := &seat{audio: x.peer.slots[r.Audio], video: x.peer.slots[r.Video], screen: r.Audio == ""}
 	for _, sl := range []*seatLine{s.video, s.audio} {
 		if sl != nil {
-			s.id = sl.down.StreamID()
+			s.id, sl.seated = sl.down.StreamID(), true
 		}
 	}
 	x.seats = append(x.seats, s)
