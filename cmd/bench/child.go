@@ -34,7 +34,7 @@ type child struct {
 // build compiles the program as it is shipped.
 func build(ctx context.Context, dir string) (string, error) {
 	binary := filepath.Join(dir, "consilium")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, "consilium/cmd/consilium")
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=auto", "-trimpath", "-ldflags", "-s -w", "-o", binary, "consilium/cmd/consilium")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the program: %w\n%s", err, out)

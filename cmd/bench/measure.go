@@ -9,10 +9,8 @@ import (
 	"time"
 )
 
-const (
-	settleTime = 500 * time.Millisecond // from a server's start to its idle figures
-	pollTime   = time.Second            // how often the heap is looked at
-)
+// settleTime is from a server's start to its idle figures.
+const settleTime = 500 * time.Millisecond
 
 // figures are what one measurement of a scene gave.
 type figures struct {
@@ -41,7 +39,15 @@ type sample struct {
 	inside
 }
 
-func (s sample) memory() memory { return memory{s.rss, s.heap, s.stacks, s.goroutines} }
+// memoryAfter is the memory in use, of the heap as the last collection left
+// it. If there was none since an earlier sample, the garbage counts as in use.
+func (s sample) memoryAfter(earlier sample) memory {
+	heap := s.liveHeap
+	if s.collections == earlier.collections {
+		heap = s.heap
+	}
+	return memory{s.rss, heap, s.stacks, s.goroutines}
+}
 
 // probe samples a child.
 type probe struct {
@@ -97,8 +103,7 @@ func (p plan) measure(ctx context.Context, s scene) (_ figures, err error) {
 	}
 	through.begin()
 	past.begin()
-	heap, err := look.leastHeap(ctx, p.window)
-	if err != nil {
+	if err := wait(ctx, p.window); err != nil {
 		return figures{}, err
 	}
 	forwarded, reference := through.end(), past.end()
@@ -106,28 +111,7 @@ func (p plan) measure(ctx context.Context, s scene) (_ figures, err error) {
 	if err != nil {
 		return figures{}, err
 	}
-	after.heap = min(after.heap, heap)
 	return evaluate(clients, idle, before, after, forwarded, reference)
-}
-
-// leastHeap watches the heap for some time. Its least value is that right
-// after a collection: what is in use, with little garbage.
-func (p probe) leastHeap(ctx context.Context, d time.Duration) (float64, error) {
-	end := time.Now().Add(d)
-	var least float64
-	for left := d; left > 0; left = time.Until(end) {
-		if err := wait(ctx, min(left, pollTime)); err != nil {
-			return 0, err
-		}
-		in, err := scrape(ctx, p.client, p.child.base)
-		if err != nil {
-			return 0, err
-		}
-		if least == 0 || in.heap < least {
-			least = in.heap
-		}
-	}
-	return least, nil
 }
 
 // evaluate turns samples and counts into figures.
@@ -150,7 +134,7 @@ func evaluate(c *party, idle, before, after sample, through, past delivery) (fig
 		cpu:             cpu.Seconds() / seconds,
 		writes:          (after.writeCalls - before.writeCalls) / seconds,
 		written:         (after.written - before.written) / seconds,
-		idle:            idle.memory(), busy: after.memory(),
+		idle:            idle.memoryAfter(sample{}), busy: after.memoryAfter(before),
 	}, nil
 }
 

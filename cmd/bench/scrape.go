@@ -14,7 +14,7 @@ import (
 
 // inside is what a process says of itself in its metrics.
 type inside struct {
-	allocs, heap, stacks, goroutines float64
+	allocs, collections, heap, liveHeap, stacks, goroutines float64
 }
 
 // scrape reads the metrics of a child.
@@ -39,7 +39,9 @@ func scrape(ctx context.Context, client *http.Client, base string) (inside, erro
 	var in inside
 	for name, to := range map[string]*float64{
 		"consilium_go_alloc_objects_total": &in.allocs,
+		"consilium_go_gc_cycles_total":     &in.collections,
 		"consilium_go_heap_bytes":          &in.heap,
+		"consilium_go_heap_live_bytes":     &in.liveHeap,
 		"consilium_go_stack_bytes":         &in.stacks,
 		"consilium_go_goroutines":          &in.goroutines,
 	} {

@@ -37,8 +37,7 @@ func (r *Registry) WriteTo(out io.Writer) (int64, error) {
 type writer struct{ buf bytes.Buffer }
 
 func (w *writer) header(d description) {
-	help := strings.NewReplacer(`\`, `\\`, "\n", `\n`).Replace(d.help)
-	w.buf.WriteString("# HELP " + d.name + " " + help + "\n# TYPE " + d.name + " " + d.kind + "\n")
+	w.buf.WriteString("# HELP " + d.name + " " + helpEscapes.Replace(d.help) + "\n# TYPE " + d.name + " " + d.kind + "\n")
 }
 
 func (w *writer) sample(name, labels, value string) {
@@ -92,9 +91,13 @@ func labelsAt(labels []Label, index int) string {
 	return strings.Join(parts, ",")
 }
 
-func quoteLabel(value string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(value) + `"`
-}
+// Escapes are made once: a scrape quotes hundreds of values.
+var (
+	helpEscapes  = strings.NewReplacer(`\`, `\\`, "\n", `\n`)
+	labelEscapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
+)
+
+func quoteLabel(value string) string { return `"` + labelEscapes.Replace(value) + `"` }
 
 func formatFloat(f float64) string {
 	if math.IsInf(f, 1) {

@@ -18,6 +18,8 @@ func RegisterRuntime(r *Registry) {
 		func() float64 { return readRuntime("/sched/goroutines:goroutines") })
 	r.GaugeFunc("consilium_go_heap_bytes", "Bytes of objects on the heap, garbage not yet collected included.",
 		func() float64 { return readRuntime("/memory/classes/heap/objects:bytes") })
+	r.GaugeFunc("consilium_go_heap_live_bytes", "Bytes of the heap that the last collection found in use.",
+		func() float64 { return readRuntime("/gc/heap/live:bytes") })
 	r.GaugeFunc("consilium_go_stack_bytes", "Bytes of the goroutines' stacks.",
 		func() float64 { return readRuntime("/memory/classes/heap/stacks:bytes") })
 }

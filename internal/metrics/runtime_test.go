@@ -18,7 +18,7 @@ func TestTheRuntimeKnowsEveryFigureThatIsExposed(t *testing.T) {
 	}
 	for _, name := range []string{
 		"/gc/heap/allocs:objects", "/gc/heap/tiny/allocs:objects", "/gc/heap/allocs:bytes", "/gc/cycles/total:gc-cycles",
-		"/sched/goroutines:goroutines", "/memory/classes/heap/objects:bytes", "/memory/classes/heap/stacks:bytes",
+		"/sched/goroutines:goroutines", "/memory/classes/heap/objects:bytes", "/gc/heap/live:bytes", "/memory/classes/heap/stacks:bytes",
 	} {
 		if !known[name] {
 			t.Errorf("the runtime has no count %s", name)
