@@ -21,8 +21,21 @@ var (
 	ErrClosed    = errors.New("session is closed")                  // 404
 	ErrBusy      = errors.New("server is at its limit")             // 503 SERVER_BUSY
 	ErrDraining  = errors.New("server is restarting")               // 503 SERVER_RESTART
-	ErrRecording = errors.New("recording is not possible just now") // 503 RECORDER_FAILED
+	ErrRecording = errors.New("recording is not possible just now") // 503 and the code of CodedError
 )
+
+// CodedError is an error with the failure code that people are told. A Recorder
+// returns one when it knows better than RECORDER_FAILED, and an ErrRecording of
+// Session.Offer is always one.
+type CodedError struct {
+	Code event.Code
+	Err  error
+}
+
+func (e *CodedError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *CodedError) Unwrap() error { return e.Err }
 
 // Grants are what a person may do in a call.
 type Grants struct {
@@ -72,6 +85,9 @@ type JoinRequest struct {
 	Notify func(Notice)
 	// Client describes the other end for the journal (user agent, protocol).
 	Client map[string]any
+	// Offer, if set, is what the session will offer first. It is checked before
+	// anybody joins: nobody hears of somebody who could never have connected.
+	Offer *Offer
 }
 
 // SentTrack tells what a sending m-line of an offer carries.
@@ -244,7 +260,8 @@ func (NoticeEnded) notice()           {}
 
 // Recorder makes recordings. Arm returns when everything needed to record the
 // call is in place (directory, space, index) or fails; it is called off the
-// call's loop.
+// call's loop and must return soon after ctx has ended. Its error may be a
+// *CodedError.
 type Recorder interface {
 	Arm(ctx context.Context, call media.Call) (Recording, error)
 }

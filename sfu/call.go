@@ -1,7 +1,6 @@
 package sfu
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -21,13 +20,14 @@ type call struct {
 	participants map[string]*participant // by identity; the waiting ones too
 	sessions     map[string]*Session     // by id; players too
 	byAPI        bool                    // opened by OpenCall, or adopted by it
+	admitted     map[string]bool         // identities let in: they need not wait again
 	attended     bool                    // somebody has been here
-	endsAt       time.Time               // when it ends if nobody comes; zero while attended
+	lingers      time.Time               // until when the call waits for those who left
+	endsAt       time.Time               // when it ends if nobody comes; zero while somebody is there
 	ended        bool
 
-	arming    chan struct{} // closed when the arming in progress is over; nil: none
-	recording Recording     // nil until armed
-	armErr    error
+	arm       arming
+	recording Recording // nil until armed
 }
 
 // tickEvery is how often a call looks at its clocks: the precision of every
@@ -37,25 +37,20 @@ const tickEvery = 100 * time.Millisecond
 func newCall(s *Server, spec CallSpec) *call {
 	c := &call{
 		s: s, id: newID(), started: time.Now(), loop: newLoop(), spec: spec,
-		participants: map[string]*participant{}, sessions: map[string]*Session{},
+		participants: map[string]*participant{}, sessions: map[string]*Session{}, admitted: map[string]bool{},
 	}
 	c.spec.Hold = spec.Hold || s.cfg.Calls.HoldPatients
-	c.endsAt = c.started.Add(s.cfg.Calls.Unattended)
 	return c
 }
 
 // run is the goroutine of the call.
 func (c *call) run() {
 	c.emit(event.Event{Type: event.CallStarted, Data: map[string]any{"recording": c.s.cfg.Recorder != nil}})
-	c.arm()
+	c.startArming()
+	c.settle()
 	c.loop.run(tickEvery, c.tick)
 	c.s.forget(c)
-	if c.arming != nil { // a recorder that armed too late is ended by arm's goroutine
-		<-c.arming
-	}
-	if c.recording != nil {
-		c.recording.End(time.Now())
-	}
+	c.endRecording()
 }
 
 func (c *call) tick(now time.Time) {
@@ -82,73 +77,7 @@ func (c *call) emit(e event.Event) {
 		e.Data = map[string]any{}
 	}
 	c.s.cfg.Events.Emit(e)
-	if c.recording != nil {
-		c.recording.Note(e)
-	}
-}
-
-// arm starts arming the recorder unless that is done or under way. The result
-// comes back to the loop; until then arming is open.
-func (c *call) arm() {
-	if c.s.cfg.Recorder == nil || c.recording != nil || c.arming != nil {
-		return
-	}
-	done := make(chan struct{})
-	c.arming = done
-	about := media.Call{
-		ID: c.id, Room: c.spec.Room, ExternalID: c.spec.ExternalID, Metadata: c.spec.Metadata, Started: c.started,
-	}
-	c.s.wg.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), c.s.cfg.Calls.ArmTimeout)
-		defer cancel()
-		rec, err := c.s.cfg.Recorder.Arm(ctx, about)
-		defer close(done)
-		delivered := c.loop.do(context.Background(), func() {
-			c.arming, c.recording, c.armErr = nil, rec, err
-			if err != nil {
-				c.s.log.Error("recorder is not armed: the call is withheld", "call", c.id, "err", err)
-				c.tell(NoticeRecording{On: false, Code: event.RecorderFailed}, nil)
-				return
-			}
-			c.tell(NoticeRecording{On: true}, nil)
-		})
-		if delivered != nil && rec != nil {
-			rec.End(time.Now())
-		}
-	})
-}
-
-// armed waits until the recorder is armed, or for want of one returns at once.
-// It is called outside the loop and asks for another try where one failed.
-func (c *call) armed(ctx context.Context) error {
-	if c.s.cfg.Recorder == nil {
-		return nil
-	}
-	for tries := 0; ; tries++ {
-		var wait chan struct{}
-		var ready bool
-		var cause error
-		if err := c.loop.do(ctx, func() {
-			ready, cause = c.recording != nil, c.armErr
-			if !ready && tries == 0 {
-				c.arm()
-			}
-			wait = c.arming
-		}); err != nil {
-			return err
-		}
-		if ready {
-			return nil
-		}
-		if wait == nil {
-			return fmt.Errorf("%w: %w", ErrRecording, cause)
-		}
-		select {
-		case <-wait:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+	c.noteRecording(e)
 }
 
 // adopt gives the call the details of an API request that came after it was
@@ -161,30 +90,26 @@ func (c *call) adopt(spec CallSpec) error {
 	hold := c.spec.Hold || spec.Hold
 	c.spec, c.byAPI = spec, true
 	c.spec.Hold = hold
+	c.settle()
 	return nil
 }
 
-// tell notifies every admitted interactive session but one.
-func (c *call) tell(n Notice, but *Session) {
+// tell notifies every admitted interactive session.
+func (c *call) tell(n Notice) { c.tellOf(false, n) }
+
+// tellOf notifies every admitted interactive session of something about
+// somebody; of who waits only those who may admit him.
+func (c *call) tellOf(waits bool, n Notice) {
 	for _, x := range c.sessions {
-		if x != but && x.mode == Interactive && x.p.state != Waiting {
+		if x.mode == Interactive && x.p.state != Waiting && (!waits || x.person.Grants.Admit) {
 			x.notify(n)
 		}
 	}
 }
 
-// tellParticipant tells what p is now: to everybody if he is in the call, to
-// those who may admit him if he waits.
+// tellParticipant tells what p is now.
 func (c *call) tellParticipant(p *participant) {
-	n := NoticeParticipant{Participant: p.info()}
-	for _, x := range c.sessions {
-		if x.mode != Interactive || x.p.state == Waiting {
-			continue
-		}
-		if p.state != Waiting || x.person.Grants.Admit {
-			x.notify(n)
-		}
-	}
+	c.tellOf(p.state == Waiting, NoticeParticipant{Participant: p.info()})
 }
 
 func (c *call) info() CallInfo {
@@ -240,20 +165,30 @@ func (c *call) finish(why media.EndReason, code event.Code, reason, by string) {
 }
 
 // settle starts or stops the clock after which the call ends for want of
-// people. lostAt is zero for a clean leave.
-func (c *call) settle(lostAt time.Time) {
-	for _, p := range c.participants {
-		if len(p.sessions) > 0 {
-			c.endsAt = time.Time{}
-			return
+// people. It runs after everybody who comes or goes.
+func (c *call) settle() {
+	switch cfg := c.s.cfg.Calls; {
+	case len(c.participants) > 0:
+		c.endsAt = time.Time{}
+	case c.attended:
+		c.endsAt = c.lingers
+	case c.byAPI || len(c.sessions) > 0: // awaited, by the MIS or by a player
+		c.endsAt = c.started.Add(cfg.Unattended)
+	default: // who opened it was refused, or was a player that has gone
+		c.endsAt = time.Now().Add(cfg.LingerClean)
+	}
+}
+
+// linger keeps the call open for a while for a session that has left: long for
+// one that was lost and may come back, short for one that meant to go.
+func (c *call) linger(x *Session, why media.EndReason) {
+	until := time.Now().Add(c.s.cfg.Calls.LingerClean)
+	if why == media.EndLost {
+		lost := x.lostAt
+		if lost.IsZero() {
+			lost = time.Now()
 		}
+		until = lost.Add(c.s.cfg.Calls.LingerLost)
 	}
-	if !c.attended {
-		return
-	}
-	if lostAt.IsZero() {
-		c.endsAt = time.Now().Add(c.s.cfg.Calls.LingerClean)
-		return
-	}
-	c.endsAt = lostAt.Add(c.s.cfg.Calls.LingerLost)
+	c.lingers = later(c.lingers, until)
 }

@@ -3,7 +3,6 @@ package sfu
 import (
 	"fmt"
 	"slices"
-	"time"
 
 	"consilium/internal/event"
 	"consilium/internal/media"
@@ -18,7 +17,6 @@ type participant struct {
 	role     string
 	state    ParticipantState
 	sessions []*Session // without players
-	admitted bool       // once admitted, always admitted in this call
 }
 
 func (p *participant) info() ParticipantInfo {
@@ -32,6 +30,20 @@ func (p *participant) info() ParticipantInfo {
 	return i
 }
 
+// noteLost makes the state that of the sessions: reconnecting while one has
+// lost its signalling. It reports whether that changed anything.
+func (p *participant) noteLost() bool {
+	if p.state != Joined && p.state != Reconnecting {
+		return false
+	}
+	before := p.state
+	p.state = Joined
+	if slices.ContainsFunc(p.sessions, func(x *Session) bool { return !x.lostAt.IsZero() }) {
+		p.state = Reconnecting
+	}
+	return p.state != before
+}
+
 // held reports whether a person of this role waits in a call that holds.
 func held(role string) bool { return role == "patient" || role == "companion" }
 
@@ -41,13 +53,7 @@ func (c *call) join(req JoinRequest) (*Session, error) {
 		return nil, ErrClosed
 	}
 	if req.Mode == Player {
-		if p := c.participants[req.Identity]; c.spec.Hold && held(req.Role) && (p == nil || !p.admitted) {
-			return nil, fmt.Errorf("%w: %q must be admitted before watching", ErrWaiting, req.Identity)
-		}
-		x := newSession(c, &participant{identity: req.Identity, state: Joined}, req)
-		c.sessions[x.id] = x
-		x.start()
-		return x, nil
+		return c.joinPlayer(req)
 	}
 	p := c.participants[req.Identity]
 	if p == nil {
@@ -55,17 +61,21 @@ func (c *call) join(req JoinRequest) (*Session, error) {
 			return nil, fmt.Errorf("%w: the call has %d participants", ErrBusy, max)
 		}
 		p = &participant{identity: req.Identity, state: Joined}
+		if c.spec.Hold && held(req.Role) && !c.admitted[req.Identity] {
+			p.state = Waiting
+		}
 		c.participants[req.Identity] = p
 	}
-	p.name, p.role = req.Name, req.Role
+	if len(p.sessions) == 0 || req.Mode == Interactive { // a device does not rename its owner
+		p.name, p.role = req.Name, req.Role
+	}
 	x := newSession(c, p, req)
+	first, old := len(p.sessions) == 0, c.replaced(p, x)
 	c.sessions[x.id] = x
-	old := c.replaced(p, x)
 	p.sessions = append(p.sessions, x)
 	c.attended = true
-	c.settle(time.Time{})
+	c.settle()
 	x.start()
-	c.arrive(p, x, old)
 	if old != nil {
 		old.successor = x
 		code := event.SessionReplaced
@@ -74,6 +84,20 @@ func (c *call) join(req JoinRequest) (*Session, error) {
 		}
 		old.close(media.EndReplaced, code, "")
 	}
+	c.arrive(p, x, first)
+	return x, nil
+}
+
+// joinPlayer makes a session of somebody who only watches and is nobody in the
+// call.
+func (c *call) joinPlayer(req JoinRequest) (*Session, error) {
+	if c.spec.Hold && held(req.Role) && !c.admitted[req.Identity] {
+		return nil, fmt.Errorf("%w: %q must be admitted before watching", ErrWaiting, req.Identity)
+	}
+	x := newSession(c, &participant{identity: req.Identity, state: Joined}, req)
+	c.sessions[x.id] = x
+	c.settle()
+	x.start()
 	return x, nil
 }
 
@@ -90,26 +114,22 @@ func (c *call) replaced(p *participant, x *Session) *Session {
 	return nil
 }
 
-// arrive tells the world about a new session of p.
-func (c *call) arrive(p *participant, x *Session, old *Session) {
-	first := old == nil && len(p.sessions) == 1
-	if first && c.spec.Hold && held(p.role) && !p.admitted {
-		p.state = Waiting
-	} else if p.state != Waiting {
-		p.state = Joined
-	}
-	switch {
-	case p.state == Waiting && first:
-		c.emit(event.Event{Type: event.ParticipantWaiting, Participant: p.identity, Session: x.id,
-			Data: map[string]any{"role": p.role, "name": p.name}})
-		c.tellParticipant(p)
-	case p.state == Waiting:
-	default:
+// arrive tells the world about a new session of p; first says that it is what
+// brought him into the call.
+func (c *call) arrive(p *participant, x *Session, first bool) {
+	if p.state == Waiting {
 		if first {
-			c.joined(p, x)
+			c.emit(event.Event{Type: event.ParticipantWaiting, Participant: p.identity, Session: x.id,
+				Data: map[string]any{"role": p.role, "name": p.name}})
 		}
-		c.enter(p, x)
+		c.tellParticipant(p)
+		return
 	}
+	p.noteLost()
+	if first {
+		c.joined(p, x)
+	}
+	c.enter(p, x)
 }
 
 func (c *call) joined(p *participant, x *Session) {
@@ -124,7 +144,7 @@ func (c *call) joined(p *participant, x *Session) {
 func (c *call) enter(p *participant, x *Session) {
 	x.notify(NoticeState{Call: c.infoFor(x)})
 	if c.s.cfg.Recorder != nil {
-		x.notify(NoticeRecording{On: c.recording != nil})
+		x.notify(c.recordingNotice())
 	}
 	c.tellParticipant(p)
 	c.seatAll()
@@ -139,7 +159,8 @@ func (c *call) admit(identity, by string) error {
 	if p.state != Waiting {
 		return fmt.Errorf("%w: %q is not waiting", ErrConflict, identity)
 	}
-	p.state, p.admitted = Joined, true
+	p.state, c.admitted[identity] = Joined, true
+	p.noteLost()
 	c.emit(event.Event{Type: event.ParticipantAdmitted, Participant: identity, Data: map[string]any{"by": by}})
 	for i, x := range p.sessions {
 		if i == 0 {
@@ -193,17 +214,21 @@ func (c *call) mute(identity string, source media.Source, by string) error {
 func (c *call) leave(x *Session, why media.EndReason, by string) {
 	delete(c.sessions, x.id)
 	if x.mode == Player {
+		c.settle()
 		return
 	}
 	p := x.p
 	p.sessions = slices.DeleteFunc(p.sessions, func(o *Session) bool { return o == x })
-	if len(p.sessions) > 0 {
-		if why != media.EndReplaced {
-			c.tellParticipant(p)
-		}
-		c.seatAll()
-		return
+	if len(p.sessions) == 0 {
+		c.left(p, x, why, by)
+	} else if p.noteLost(); !c.ended && why != media.EndReplaced { // the successor is told of with what it brings
+		c.tellParticipant(p)
 	}
+	c.seatAll()
+}
+
+// left says that a participant is gone with his last session.
+func (c *call) left(p *participant, x *Session, why media.EndReason, by string) {
 	delete(c.participants, p.identity)
 	waited := p.state == Waiting
 	p.state = Left
@@ -218,14 +243,7 @@ func (c *call) leave(x *Session, why media.EndReason, by string) {
 	if c.ended {
 		return
 	}
-	c.tell(NoticeParticipantLeft{Identity: p.identity, Reason: why}, nil)
-	c.seatAll()
-	lostAt := time.Time{}
-	if why == media.EndLost {
-		lostAt = x.lostAt
-		if lostAt.IsZero() {
-			lostAt = time.Now()
-		}
-	}
-	c.settle(lostAt)
+	c.tellOf(waited, NoticeParticipantLeft{Identity: p.identity, Reason: why})
+	c.linger(x, why)
+	c.settle()
 }

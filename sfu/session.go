@@ -70,8 +70,8 @@ func (x *Session) emit(e event.Event) {
 
 // tellSelf emits an event and tells it to the session itself.
 func (x *Session) tellSelf(e event.Event) {
-	x.emit(e)
 	e.Participant, e.Session, e.Call, e.Time = x.p.identity, x.id, x.c.id, time.Now()
+	x.emit(e)
 	if x.mode == Interactive {
 		x.notify(NoticeEvent{Event: e})
 	}
@@ -229,7 +229,7 @@ func (x *Session) SocketLost() {
 		}
 		x.lostAt = time.Now()
 		x.emit(event.Event{Type: event.NoteState, Data: map[string]any{"text": "signalling lost"}})
-		x.setReconnecting(true)
+		x.tellLost()
 	})
 }
 
@@ -243,20 +243,14 @@ func (x *Session) SocketBack() {
 			"text": "signalling back", "after_ms": time.Since(x.lostAt).Milliseconds(),
 		}})
 		x.lostAt = time.Time{}
-		x.setReconnecting(false)
+		x.tellLost()
 	})
 }
 
-func (x *Session) setReconnecting(on bool) {
-	switch {
-	case on && x.p.state == Joined:
-		x.p.state = Reconnecting
-	case !on && x.p.state == Reconnecting:
-		x.p.state = Joined
-	default:
-		return
+func (x *Session) tellLost() {
+	if x.p.noteLost() {
+		x.c.tellParticipant(x.p)
 	}
-	x.c.tellParticipant(x.p)
 }
 
 // Leave ends the session: cleanly (media.EndLeft) or because it was lost

@@ -75,6 +75,10 @@ func sfuFailure(err error, retry time.Duration) (f failure, known bool) {
 			continue
 		}
 		f = failure{status: k.status, code: k.code, text: err.Error()}
+		var coded *sfu.CodedError
+		if errors.As(err, &coded) {
+			f.code = string(coded.Code)
+		}
 		if f.status == http.StatusServiceUnavailable {
 			f.retry = retry
 		}

@@ -20,6 +20,9 @@ type recorderAdapter struct{ *recorder.Recorder }
 
 func (a recorderAdapter) Arm(ctx context.Context, call media.Call) (sfu.Recording, error) {
 	r, err := a.Recorder.Arm(ctx, call)
+	if refused, ok := errors.AsType[*recorder.Error](err); ok {
+		return nil, &sfu.CodedError{Code: refused.Code, Err: err}
+	}
 	if err != nil {
 		return nil, err // not r: a nil pointer is no nil interface
 	}
