@@ -9,7 +9,6 @@ import (
 	"consilium/internal/auth"
 	"consilium/internal/bot"
 	"consilium/internal/browser"
-	"consilium/internal/leak"
 	"consilium/internal/media"
 	"consilium/internal/testmedia"
 )
@@ -132,33 +131,4 @@ func (p *person) playing() string {
 	}
 	p.l.t.Fatalf("%s hears nothing in any of %d seats", p.identity, len(seats))
 	return ""
-}
-
-func TestManyJoinsAndLeavesLeaveNothingBehind(t *testing.T) {
-	leak.Check(t)
-	l := start(t, nil)
-	ctx := l.context(10 * time.Minute)
-	keeper := l.bot("room", "keeper", auth.RoleDoctor, nil)
-	l.must(keeper.WaitConnected(ctx))
-	var goroutines, descriptors int
-	var heaps []uint64
-	for n := 1; n <= 400; n++ {
-		b := l.bot("room", fmt.Sprintf("guest-%d", n%7), auth.RolePatient, nil)
-		l.must(b.WaitConnected(ctx))
-		l.must(b.Leave(ctx))
-		if n == 50 {
-			goroutines, descriptors = leak.Goroutines(), leak.Descriptors()
-		}
-		if n == 200 || n == 400 {
-			heaps = append(heaps, heapInUse())
-		}
-	}
-	after, open := leak.Goroutines(), leak.Descriptors()
-	t.Logf("goroutines %d, then %d; descriptors %d, then %d; heap %d, then %d", goroutines, after, descriptors, open, heaps[0], heaps[1])
-	if after > goroutines+10 || open > descriptors+4 {
-		t.Errorf("goroutines %d, then %d; descriptors %d, then %d", goroutines, after, descriptors, open)
-	}
-	if diff := float64(heaps[1])/float64(heaps[0]) - 1; diff > 0.05 || diff < -0.05 {
-		t.Errorf("heap in use changed by %.1f %% between 200 and 400 joins", diff*100)
-	}
 }
