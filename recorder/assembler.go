@@ -142,8 +142,8 @@ func (a *assembler) advance(now time.Time, flush bool) (frame, bool) {
 // skipHole goes on after missing packets when they are lost, or were none.
 func (a *assembler) skipHole(now time.Time, flush bool) bool {
 	first := a.lowest()
-	if a.complete && !a.inFrame && first.Sequence-a.next < maxPadding && a.picture.follows(a.name, first.Payload) {
-		// Only numbers are missing: padding that was not passed on.
+	if a.complete && !a.inFrame && first.Sequence-a.next < maxPadding && a.picture.follows(a.name, a.nextPayload()) {
+		// Only numbers are missing: padding that was lost.
 		a.next = first.Sequence
 		return true
 	}
@@ -174,6 +174,20 @@ func (a *assembler) lowest() *media.Packet {
 	return low
 }
 
+// nextPayload returns the payload of the first waiting packet that has one.
+func (a *assembler) nextPayload() []byte {
+	var low *media.Packet
+	for _, p := range a.packets {
+		if len(p.Payload) > 0 && (low == nil || p.Sequence < low.Sequence) {
+			low = p
+		}
+	}
+	if low == nil {
+		return nil
+	}
+	return low.Payload
+}
+
 // due is when a missing packet is given up, or the start is over; zero if
 // nothing is waited for.
 func (a *assembler) due() time.Time {
@@ -189,7 +203,7 @@ func (a *assembler) due() time.Time {
 // feed takes the next packet in order.
 func (a *assembler) feed(p *media.Packet) {
 	if len(p.Payload) == 0 {
-		return // padding
+		return // padding only: it is here, that is all
 	}
 	rtp := a.time.Unwrap(p.Header.Timestamp)
 	if a.audio() {

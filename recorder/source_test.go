@@ -84,6 +84,37 @@ func again(p *media.Packet) *media.Packet {
 	return c
 }
 
+// padded puts four padding-only packets behind every ninth frame and, where
+// none is lost, one into each frame of several packets. The first lost ones of
+// each four do not arrive.
+func padded(packets []sent, lost int) []sent {
+	var out []sent
+	shift, frames := int64(0), 0
+	pad := func(after sent, n int) {
+		for i := range n {
+			shift++
+			if p := media.NewPacket(nil); i >= lost {
+				p.Header = rtp.Header{Version: 2, Timestamp: after.packet.Header.Timestamp}
+				p.Sequence = after.packet.Sequence + int64(i) + 1
+				out = append(out, sent{at: after.at, packet: p})
+			}
+		}
+	}
+	for i, p := range packets {
+		p.packet.Sequence += shift
+		out = append(out, p)
+		switch {
+		case !p.packet.Header.Marker && lost == 0:
+			pad(p, 1)
+		case p.packet.Header.Marker:
+			if frames++; frames%9 == 0 && i < len(packets)-1 {
+				pad(p, 4)
+			}
+		}
+	}
+	return out
+}
+
 // inOrder sorts by arrival.
 func inOrder(packets ...[]sent) []sent {
 	all := slices.Concat(packets...)

@@ -11,6 +11,10 @@ import (
 func (d *downTrack) WritePacket(p *media.Packet) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if len(p.Payload) == 0 {
+		d.rewrite.leaveOut(p.Sequence)
+		return
+	}
 	if why := d.forward(p); why != dropReasons {
 		d.drop(why)
 	}
@@ -31,17 +35,11 @@ func (d *downTrack) prime(packets []*media.Packet) {
 	}
 	d.restartLocked()
 	for _, p := range packets {
+		d.rewrite.leaveOutBefore(p.Sequence) // padding: the cache has all else
 		if why := d.forward(p); why != dropReasons {
 			d.drop(why)
 		}
 	}
-}
-
-// skip says that a sequence number of the source will never come.
-func (d *downTrack) skip(sequence int64) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.rewrite.leaveOut(sequence)
 }
 
 // wantKeyframe asks for a keyframe, but not while the slot is known to be

@@ -18,7 +18,7 @@ func (u *upTrack) receive(p *media.Packet, s stream) {
 	}
 }
 
-// take handles a packet; the result is dropReasons when the sinks got it.
+// take handles a packet; the result is dropReasons when the sinks got media.
 func (u *upTrack) take(p *media.Packet, s stream) dropReason {
 	if u.ended {
 		return dropUnpublished
@@ -34,23 +34,21 @@ func (u *upTrack) take(p *media.Packet, s stream) dropReason {
 		return dropTooOld
 	}
 	u.account(p, s.line)
-	if len(p.Payload) == 0 {
-		for _, sink := range u.sinks {
-			if f, ok := sink.(forwarder); ok {
-				f.skip(p.Sequence)
-			}
-		}
-		return dropPadding
-	}
 	if u.blocked {
 		return dropBlocked
 	}
-	u.markKeyframe(p)
-	u.cache.store(p)
-	u.numbers.Packets++
-	u.numbers.Bytes += uint64(len(p.Payload))
+	padding := len(p.Payload) == 0
+	if !padding {
+		u.markKeyframe(p)
+		u.cache.store(p)
+		u.numbers.Packets++
+		u.numbers.Bytes += uint64(len(p.Payload))
+	}
 	for _, sink := range u.sinks {
 		sink.WritePacket(p)
+	}
+	if padding {
+		return dropPadding
 	}
 	return dropReasons
 }

@@ -12,9 +12,11 @@ import (
 	"consilium/internal/media"
 )
 
-func TestDuplicatesAndPaddingReachNoSink(t *testing.T) {
+func TestDuplicatesReachNoSinkAndPaddingNoSubscriber(t *testing.T) {
 	s, w := newStage(t, media.Video), &wire{}
 	s.subscriber(w, true).assign(s.track)
+	var seen sequences
+	s.track.attach(&seen)
 	a := s.frame(true, false)
 	b := s.frame(false, false)
 	s.rtx(a, true)
@@ -23,12 +25,62 @@ func TestDuplicatesAndPaddingReachNoSink(t *testing.T) {
 	s.raw(rtp.Header{PayloadType: 96, SSRC: s.ssrc, SequenceNumber: s.next, Padding: true, PaddingSize: 20}, nil)
 	s.next++
 	s.frame(false, false)
+	if want := []int{8, 8, 0, 8}; !slices.Equal(seen.sizes, want) || !seen.whole() {
+		t.Fatalf("a sink got payloads of %v bytes, want %v without a hole in their numbers", seen.sizes, want)
+	}
+	newcomer := &wire{}
+	s.subscriber(newcomer, true).assign(s.track)
+	if got := newcomer.sequences(); len(got) != 3 || got[2] != got[0]+2 {
+		t.Fatalf("a newcomer begins with %v, want three without a hole", got)
+	}
 	got := w.sequences()
 	if len(got) != 3 || got[2] != got[0]+2 {
 		t.Fatalf("sequence numbers %v, want three without a hole", got)
 	}
 	if st := s.track.stats(); st.Duplicates != 2 || st.Lost != 0 {
 		t.Fatalf("%d duplicates and %d lost counted, want 2 and 0", st.Duplicates, st.Lost)
+	}
+}
+
+// sequences is a sink that keeps numbers and sizes.
+type sequences struct {
+	numbers []int64
+	sizes   []int
+}
+
+func (s *sequences) WritePacket(p *media.Packet) {
+	s.numbers = append(s.numbers, p.Sequence)
+	s.sizes = append(s.sizes, len(p.Payload))
+}
+func (s *sequences) WriteSenderReport(media.SenderReport) {}
+func (s *sequences) SetMuted(bool, time.Time)             {}
+func (s *sequences) End(media.EndReason, time.Time)       {}
+
+// whole reports whether the numbers follow each other.
+func (s *sequences) whole() bool {
+	for i, n := range s.numbers {
+		if n != s.numbers[0]+int64(i) {
+			return false
+		}
+	}
+	return true
+}
+
+func TestManyPaddingPacketsLeaveOldPacketsToBeAskedFor(t *testing.T) {
+	s, w := newStage(t, media.Video), &wire{}
+	d := s.subscriber(w, true)
+	d.assign(s.track)
+	s.frame(true, false)
+	s.frame(false, false)
+	for range 3 * segmentHistory {
+		s.raw(rtp.Header{PayloadType: 96, SSRC: s.ssrc, SequenceNumber: s.next, Padding: true, PaddingSize: 20}, nil)
+		s.next++
+	}
+	s.frame(false, false)
+	got := w.sequences()
+	d.resend([]rtcp.NackPair{{PacketID: got[1]}}, s.clock.at)
+	if len(w.packets) != 4 || got[2] != got[1]+1 {
+		t.Fatalf("sequence numbers %v, %d packets with the one asked for", got, len(w.packets))
 	}
 }
 

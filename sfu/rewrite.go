@@ -76,11 +76,22 @@ func (r *rewriter) leaveOut(sequence int64) {
 	if r.fresh || sequence != r.highestIn+1 {
 		return
 	}
+	r.highestIn = sequence
+	if s := r.current(); s.from == sequence { // nothing came since the last one
+		s.from, s.shift = sequence+1, s.shift-1
+		return
+	}
 	s := *r.current()
 	r.push(segment{from: sequence, dropped: true})
 	s.from, s.shift = sequence+1, s.shift-1
 	r.push(s)
-	r.highestIn = sequence
+}
+
+// leaveOutBefore leaves out all that is missing before sequence.
+func (r *rewriter) leaveOutBefore(sequence int64) {
+	for !r.fresh && r.highestIn+1 < sequence {
+		r.leaveOut(r.highestIn + 1)
+	}
 }
 
 // current is the newest segment.

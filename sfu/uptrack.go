@@ -72,8 +72,6 @@ type forwarder interface {
 	// prime is called when it is attached, with the packets since the last
 	// keyframe or none.
 	prime(packets []*media.Packet)
-	// skip says that a sequence number will never come: it was padding.
-	skip(sequence int64)
 	// renew says that the next packet begins a new stream.
 	renew()
 }

@@ -86,7 +86,7 @@ type Track struct {
 // the call returns; to keep it longer call Retain, and Release when done.
 type Packet struct {
 	Header  rtp.Header // parsed; Extensions alias the buffer
-	Payload []byte     // codec payload, padding removed; may be empty for padding-only packets
+	Payload []byte     // codec payload, padding removed; empty when the packet was padding only
 	// Arrival is when the server got the packet, on its monotonic clock.
 	Arrival time.Time
 	// Sequence is Header.SequenceNumber without the 16-bit wrap. The first
@@ -150,8 +150,9 @@ const (
 // A sink must not call attach, detach or stats of its track from within them.
 // The SSRC of the packets may change; Sequence then jumps by at least 65536.
 type Sink interface {
-	// WritePacket takes a packet. Packets come de-duplicated and without
-	// padding-only packets, in order of arrival: late ones come late.
+	// WritePacket takes a packet. Packets come de-duplicated, in order of
+	// arrival: late ones come late. One with an empty Payload was padding only:
+	// it says that its Sequence is not missing, and nothing else.
 	WritePacket(*Packet)
 	WriteSenderReport(SenderReport)
 	// SetMuted tells that the publisher muted or paused the track (or the
