@@ -15,8 +15,6 @@ import { readClaims, wantedDevices } from './ui/join-token.js';
 import { keep, recall } from './ui/kept.js';
 import { connectingScreen, endedScreen, failedScreen, waitingScreen } from './ui/plain.js';
 
-/** Seconds alone in a call before that is said; the server's choice. */
-const PEER_ABSENT_AFTER = Number(document.documentElement.dataset.peerAbsent) || 120;
 const DIAG_AT_ATTEMPT = 4; // failed attempts of the socket before the log takes another way
 
 const room = decodeURIComponent(location.pathname.split('/')[2] ?? '');
@@ -85,7 +83,8 @@ function join() {
   });
   follow(call);
   watchSocket(call);
-  watchAbsence(call, PEER_ABSENT_AFTER, log);
+  // How long alone is too long, the server says.
+  watchAbsence(call, Number(document.documentElement.dataset.peerAbsent) || 120, log);
   call.join();
 }
 

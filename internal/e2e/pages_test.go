@@ -1,0 +1,133 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+
+	"consilium/internal/auth"
+	"consilium/internal/browser"
+	"consilium/internal/config"
+)
+
+// phone is the window of a common telephone.
+var phone = browser.PageOptions{Width: 390, Height: 844, Scale: 2, Mobile: true}
+
+// look opens a page that is no join link.
+func (l *lab) look(b *browser.Browser, name, path string, o browser.PageOptions) *person {
+	l.t.Helper()
+	p := &person{Page: b.NewPage(l.t, name, o), l: l, identity: name}
+	p.Goto(l.url + path)
+	return p
+}
+
+// shoot takes a picture of the page in the light and in the dark scheme, after
+// a look at what no page may have: errors in the console, and more than one
+// <main>.
+func (p *person) shoot(name string) {
+	p.l.t.Helper()
+	for _, scheme := range []string{"light", "dark"} {
+		p.Eval(`document.documentElement.style.colorScheme = '`+scheme+`'`, nil)
+		p.Screenshot(screenshots(p.l.t, name+"-"+scheme))
+	}
+	p.Eval(`document.documentElement.style.colorScheme = ''`, nil)
+	var mains int
+	p.Eval(`document.querySelectorAll('main').length`, &mains)
+	if mains != 1 {
+		p.l.t.Errorf("%s: %d <main>, want 1", name, mains)
+	}
+	var wide bool
+	p.Eval(`document.documentElement.scrollWidth > document.documentElement.clientWidth`, &wide)
+	if wide {
+		p.l.t.Errorf("%s: the page is wider than its window", name)
+	}
+	for line := range strings.Lines(p.Console()) {
+		if strings.HasPrefix(line, "error:") || strings.HasPrefix(line, "log.error:") || strings.HasPrefix(line, "uncaught:") {
+			p.l.t.Errorf("%s: console: %s", name, line)
+		}
+	}
+}
+
+// hasAll fails unless every one of these can be seen.
+func (p *person) hasAll(testids ...string) {
+	p.l.t.Helper()
+	for _, id := range testids {
+		p.WaitVisible(id)
+	}
+}
+
+func TestPagesBeforeACallLookRight(t *testing.T) {
+	l := start(t, nil)
+	b := browser.Start(t, browser.Options{})
+
+	landing := l.look(b, "landing", "/", browser.PageOptions{})
+	landing.hasAll("page-landing", "lang-select")
+	landing.shoot("landing")
+
+	for name, o := range map[string]browser.PageOptions{"join": {}, "join-phone": phone} {
+		p := l.visit(b, "room", name, auth.RolePatient, o)
+		p.hasAll("preview", "level-meter", "consent-text", "consent-accept", "consent-refuse", "mute-mic", "mute-cam", "join")
+		p.WaitPicture("[data-testid=preview]")
+		p.shoot(name)
+		p.Eval(`(s => { s.value = 'ru'; s.dispatchEvent(new Event('change')); })(document.querySelector('[data-testid=lang-select]'))`, nil)
+		p.WaitFor("Russian", `document.documentElement.lang === 'ru'`)
+		p.shoot(name + "-ru")
+	}
+
+	refuser := l.visit(b, "room", "refuser", auth.RolePatient, browser.PageOptions{})
+	refuser.Click("consent-refuse")
+	refuser.hasAll("failed", "failure", "rejoin")
+	refuser.shoot("consent-refused")
+}
+
+func TestACallLooksRightOnADeskAndOnAPhone(t *testing.T) {
+	l := start(t, func(c *config.Config) { c.Calls.WaitingRoom = "patients" })
+	b := browser.Start(t, browser.Options{})
+	doctor := l.visit(b, "room", "Dr.Weiss", auth.RoleDoctor, browser.PageOptions{})
+	doctor.join()
+	doctor.hasAll("alone", "self-tile", "recording-sign", "connection-state", "share-screen", "leave")
+	doctor.shoot("call-alone")
+
+	patient := l.visit(b, "room", "Anna.Petrova", auth.RolePatient, phone)
+	patient.Click("consent-accept")
+	patient.Click("join")
+	patient.hasAll("waiting", "self-video")
+	patient.shoot("waiting-phone")
+	doctor.hasAll("waiting-list", "admit", "reject")
+	doctor.shoot("lobby")
+
+	doctor.Click("admit")
+	patient.WaitVisible("call")
+	doctor.sees("Anna.Petrova")
+	patient.sees("Dr.Weiss")
+	doctor.hasAll("tile", "self-tile")
+	doctor.shoot("call-two")
+	patient.hasAll("tile", "mute-mic", "mute-cam", "leave")
+	patient.shoot("call-phone")
+
+	doctor.Click("open-people")
+	doctor.hasAll("panel-people", "people-list", "mute-other", "remove", "end-call")
+	doctor.shoot("people")
+	doctor.Click("leave")
+	doctor.hasAll("confirm", "confirm-yes", "confirm-no")
+	doctor.shoot("leave-question")
+	doctor.Click("confirm-no")
+
+	patient.leave()
+	patient.hasAll("ended", "rejoin")
+	patient.shoot("ended-phone")
+	doctor.WaitGone("tile")
+	doctor.leave()
+	doctor.hasAll("ended")
+	doctor.shoot("ended")
+}
+
+func TestAFailureIsSaidInWordsOnThePage(t *testing.T) {
+	l := start(t, nil)
+	b := browser.Start(t, browser.Options{DenyPermissions: true})
+	p := l.visit(b, "room", "patient", auth.RolePatient, browser.PageOptions{})
+	p.hasAll("failure", "failure-action", "consent-accept")
+	p.shoot("join-denied")
+	p.join()
+	p.hasAll("failure", "failure-dismiss")
+	p.shoot("call-failure")
+}
