@@ -22,7 +22,7 @@ type seatLine struct {
 	counts  bool      // the client reports what it decodes of the track
 	decoded uint64    // the highest count it reported
 	grewAt  time.Time // when that count last grew
-	alarmed bool      // media.timeout, direction in, was emitted
+	alarmed time.Time // when media.timeout, direction in, was emitted; zero: it was not
 }
 
 // seat is a pair of lines that follows one session (a person), or one line
@@ -165,8 +165,8 @@ func (sl *seatLine) carry(t *track) {
 	if sl == nil || sl.track == t {
 		return
 	}
-	now := time.Now()
-	sl.track, sl.since, sl.counts, sl.decoded, sl.grewAt, sl.alarmed = t, now, false, 0, now, false
+	sl.track, sl.since = t, time.Now()
+	sl.counts, sl.decoded, sl.grewAt, sl.alarmed = false, 0, time.Time{}, time.Time{}
 	if t == nil {
 		sl.down.assign(nil)
 		return
@@ -237,7 +237,7 @@ func (sl *seatLine) watch(x *Session, now time.Time) {
 	st := sl.down.stats()
 	expected := t.state == TrackFlowing && !t.muted && !st.Paused && x.stages.connected()
 	if !expected {
-		sl.since, sl.grewAt = now, now
+		sl.since = now
 		return
 	}
 	if t.about.Source == media.Screen {
@@ -250,18 +250,25 @@ func (sl *seatLine) watch(x *Session, now time.Time) {
 	}
 	quiet := now.Sub(later(from, progress))
 	switch {
-	case quiet < limit:
-		if sl.alarmed {
-			sl.alarmed = false
-			x.tellSelf(event.Event{Type: event.MediaResumed, Track: t.about.ID, Data: map[string]any{"direction": string(event.In)}})
+	case !sl.alarmed.IsZero():
+		if progress.After(sl.alarmed) {
+			sl.alarmed = time.Time{}
+			sl.tell(x, event.MediaResumed, event.Failure{}, map[string]any{"direction": string(event.In)})
 		}
-	case !sl.alarmed:
-		sl.alarmed = true
-		x.tellSelf(event.Event{Type: event.MediaTimeout, Track: t.about.ID,
-			Failure: event.Failure{Code: event.NoMediaIn, Stage: event.StageFirstFrame, Direction: event.In,
-				Evidence: map[string]any{"packets_sent": st.Packets, "decoded": sl.decoded, "publisher": t.about.Participant}},
-			Data: map[string]any{"waited_ms": quiet.Milliseconds(), "source": string(t.about.Source), "kind": string(t.about.Kind)}})
+	case quiet >= limit:
+		sl.alarmed = now
+		sl.tell(x, event.MediaTimeout, event.Failure{
+			Code: event.NoMediaIn, Stage: event.StageFirstFrame, Direction: event.In,
+			Evidence: map[string]any{"packets_sent": st.Packets, "decoded": sl.decoded, "publisher": t.about.Participant},
+		}, map[string]any{"waited_ms": quiet.Milliseconds()})
 	}
+}
+
+// tell emits an event about what the subscriber gets of the line's track.
+func (sl *seatLine) tell(x *Session, typ event.Type, f event.Failure, data map[string]any) {
+	about := &sl.track.about
+	data["source"], data["kind"], data["codec"] = string(about.Source), string(about.Kind), about.Codec
+	x.tellSelf(event.Event{Type: typ, Track: about.ID, Failure: f, Data: data})
 }
 
 // seatTarget connects a Player's lines, in the order of its m-lines, to what

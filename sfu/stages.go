@@ -2,6 +2,7 @@ package sfu
 
 import (
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,7 +21,7 @@ type stages struct {
 	dtls       webrtc.DTLSTransportState
 	iceAt      time.Time // first connected
 	dtlsAt     time.Time
-	candidates int           // offered by the client, in SDP and trickled
+	candidates []string      // offered by the client, in SDP and trickled; the first of them
 	cause      event.Failure // the first cause the client named
 	failed     bool          // participant.failed was emitted
 	inTimedOut bool          // media.timeout, direction in, for want of a connection
@@ -38,18 +39,19 @@ func (x *Session) watch(now time.Time) {
 		s.watch(x, now)
 	}
 	st := &x.stages
-	if st.answered.IsZero() || st.connected() || st.inTimedOut || now.Sub(st.answered) < x.c.s.cfg.Media.Timeout {
-		return
+	switch {
+	case st.connected() && st.inTimedOut:
+		st.inTimedOut = false
+		x.tellSelf(event.Event{Type: event.MediaResumed, Data: map[string]any{"direction": string(event.In)}})
+	case st.answered.IsZero(), st.connected(), st.inTimedOut:
+	case slices.ContainsFunc(x.published, func(t *track) bool { return !t.muted }): // its clock tells
+	case now.Sub(st.answered) >= x.c.s.cfg.Media.Timeout:
+		st.inTimedOut = true
+		f := x.failure(event.In)
+		x.failed(f)
+		x.tellSelf(event.Event{Type: event.MediaTimeout, Failure: f,
+			Data: map[string]any{"waited_ms": now.Sub(st.answered).Milliseconds()}})
 	}
-	// Who publishes nothing has no track whose clock would tell.
-	st.inTimedOut = true
-	if len(x.published) > 0 {
-		return
-	}
-	f := x.failure(event.In)
-	x.failed(f)
-	x.tellSelf(event.Event{Type: event.MediaTimeout, Failure: f,
-		Data: map[string]any{"waited_ms": now.Sub(st.answered).Milliseconds()}})
 }
 
 // failure says how far the session came and what is missing: the first cause
@@ -60,7 +62,7 @@ func (x *Session) failure(d event.Direction) event.Failure {
 	switch {
 	case st.iceAt.IsZero():
 		f.Stage, f.Code = event.StageICE, event.NoRoute
-		if st.candidates == 0 {
+		if len(st.candidates) == 0 {
 			f.Code = event.NoCandidates
 		}
 	case st.dtlsAt.IsZero():
@@ -74,7 +76,7 @@ func (x *Session) failure(d event.Direction) event.Failure {
 		f.Code, f.Stage = st.cause.Code, st.cause.Stage
 	}
 	f.Evidence = map[string]any{
-		"ice": st.ice.String(), "dtls": st.dtls.String(), "candidates_offered": st.candidates,
+		"ice": st.ice.String(), "dtls": st.dtls.String(), "candidates_offered": len(st.candidates),
 	}
 	maps.Copy(f.Evidence, st.cause.Evidence)
 	return f
@@ -90,7 +92,7 @@ func (x *Session) failed(f event.Failure) {
 	x.tellSelf(event.Event{Type: event.ParticipantFailed, Failure: f, Data: map[string]any{}})
 }
 
-// iceChanged, dtlsChanged and connectionChanged take the states of the
+// iceChanged and dtlsChanged take the states of the
 // PeerConnection; they run in the loop.
 func (x *Session) iceChanged(s webrtc.ICEConnectionState) {
 	st := &x.stages
@@ -117,7 +119,7 @@ func (x *Session) dtlsChanged(s webrtc.DTLSTransportState) {
 	case s == webrtc.DTLSTransportStateConnected && st.dtlsAt.IsZero():
 		st.dtlsAt = time.Now()
 		x.peer.transport.connected()
-	case s == webrtc.DTLSTransportStateClosed && x.mode != Interactive:
+	case s == webrtc.DTLSTransportStateClosed && st.connected() && x.mode != Interactive:
 		// A close_notify of WHIP or WHEP counts as DELETE.
 		x.close(media.EndLeft, "", "")
 	}
@@ -143,15 +145,17 @@ func (x *Session) emitPath() {
 	x.emit(event.Event{Type: event.ICEConnected, Data: data})
 }
 
-// noteCandidate writes down a candidate of the client and why it is not used.
+// noteCandidate writes down a candidate of the client, once, and why it is not
+// used.
 func (x *Session) noteCandidate(candidate, mid string) {
 	if strings.TrimSpace(candidate) == "" {
 		return // end of candidates
 	}
-	x.stages.candidates++
-	if x.stages.candidates > maxNotedCandidates {
-		return
+	st := &x.stages
+	if len(st.candidates) >= maxNotedCandidates || slices.Contains(st.candidates, candidate) {
+		return // a renegotiation repeats them all
 	}
+	st.candidates = append(st.candidates, candidate)
 	x.emit(event.Event{Type: event.NoteCandidate, Data: describeCandidate(candidate, mid)})
 }
 

@@ -2,6 +2,7 @@ package sfu
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -46,14 +47,19 @@ func (x *Session) announce(s SentTrack, active bool) error {
 	if !x.person.Grants.publish(s.Source) {
 		return fmt.Errorf("%w: publish %s", ErrNoGrant, s.Source)
 	}
+	if other := x.source(s.Source); active && other != nil && other.mid != s.MID {
+		return fmt.Errorf("%w: %q is published on mid %q already", ErrConflict, s.Source, other.mid)
+	}
 	i := slices.IndexFunc(x.published, func(t *track) bool { return t.mid == s.MID })
-	switch {
-	case i < 0 && !active:
-	case i < 0:
-		x.published = append(x.published, x.newTrack(s, line))
-	case !active:
+	if i >= 0 && (!active || x.published[i].about.Source != s.Source) {
 		x.published[i].end(media.EndUnpublished)
 		x.published = slices.Delete(x.published, i, i+1)
+		i = -1
+	}
+	switch {
+	case !active:
+	case i < 0:
+		x.published = append(x.published, x.newTrack(s, line))
 	default:
 		x.published[i].setMuted(s.Muted)
 	}
@@ -138,7 +144,12 @@ func (t *track) watch(now time.Time) {
 	case TrackWaiting:
 		if !st.FirstPacket.IsZero() {
 			t.firstAt = st.FirstPacket
-			t.flow(event.MediaFlowing, st, map[string]any{"after_ms": st.FirstPacket.Sub(t.since).Milliseconds()})
+			after := map[string]any{"after_ms": st.FirstPacket.Sub(t.since).Milliseconds()}
+			late := t.timedOut
+			t.flow(event.MediaFlowing, maps.Clone(after))
+			if late { // what was given up has been rescued
+				t.flow(event.MediaResumed, after)
+			}
 			return
 		}
 		from := t.since
@@ -157,7 +168,7 @@ func (t *track) watch(now time.Time) {
 	case TrackStalled:
 		switch {
 		case st.LastPacket.After(t.stalled):
-			t.flow(event.MediaResumed, st, map[string]any{"after_ms": st.LastPacket.Sub(t.stalled).Milliseconds()})
+			t.flow(event.MediaResumed, map[string]any{"after_ms": st.LastPacket.Sub(t.stalled).Milliseconds()})
 		case t.muted:
 		case !t.timedOut && now.Sub(later(t.stalled, t.since)) >= cfg.Timeout:
 			t.timeout(now.Sub(t.stalled), st)
@@ -184,7 +195,10 @@ func (t *track) quiet(now time.Time, st upStats, limit time.Duration) bool {
 // two intervals of a sender's reports, the longest of which is 5 s.
 const screenSilence = 10 * time.Second
 
-func (t *track) flow(typ event.Type, st upStats, data map[string]any) {
+func (t *track) flow(typ event.Type, data map[string]any) {
+	if typ == event.MediaResumed {
+		data["direction"] = string(event.Out)
+	}
 	t.state, t.stalled, t.timedOut = TrackFlowing, time.Time{}, false
 	t.tell(typ, event.Failure{}, data)
 }
@@ -201,6 +215,9 @@ func (t *track) tell(typ event.Type, f event.Failure, data map[string]any) {
 func (t *track) timeout(waited time.Duration, st upStats) {
 	t.timedOut = true
 	f := t.x.failure(event.Out)
+	if t.state == TrackStalled && t.x.stages.connected() {
+		f.Stage = event.StageFlowing
+	}
 	f.Evidence["packets"] = st.Packets
 	f.Evidence["waited_ms"] = waited.Milliseconds()
 	t.x.failed(f)
