@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -59,6 +60,12 @@ type Config struct {
 	// "udp" or "tcp", picks among them.
 	Relay         bool
 	RelayProtocol string
+	// EveryPath uses all that a browser would: both families, ICE-TCP, and the
+	// TURN servers of the welcome. Without it and Relay, IPv4 and no relay.
+	EveryPath bool
+	// Proxy, if set, is an HTTP proxy for the socket. Media needs
+	// SettingEngine.SetICEProxyDialer besides.
+	Proxy *url.URL
 	// Settings may change Pion's settings before the PeerConnection is made.
 	Settings func(*webrtc.SettingEngine)
 
@@ -81,10 +88,11 @@ type Bot struct {
 	done     chan struct{}
 
 	// Owned by the loop.
-	link     *link
-	inFlight bool  // an offer waits for its answer
-	again    bool  // offer once more after that
-	failed   error // ends the loop
+	link       *link
+	inFlight   bool  // an offer waits for its answer
+	again      bool  // offer once more after that
+	restartICE bool  // with the next offer
+	failed     error // ends the loop
 
 	mu        sync.Mutex
 	peer      *peer
@@ -125,7 +133,7 @@ func New(cfg Config) (*Bot, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	b := &Bot{cfg: cfg, log: cfg.Log, commands: make(chan func()), done: make(chan struct{})}
-	link, err := newLink(cfg.URL)
+	link, err := newLink(cfg.URL, cfg.Proxy)
 	if err != nil {
 		return nil, err
 	}

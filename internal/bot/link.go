@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -28,7 +29,8 @@ const (
 // link is a session's signalling: numbering, acknowledgement and replay over
 // one socket after the other. The bot's loop owns it, but for cut and restore.
 type link struct {
-	url string
+	url   string
+	proxy func(*http.Request) (*url.URL, error) // nil: none
 
 	conn    *websocket.Conn
 	out     uint64 // Seq of the last message sent
@@ -43,14 +45,18 @@ type link struct {
 	barred  chan struct{}   // open while cut; nil otherwise
 }
 
-func newLink(base string) (*link, error) {
+func newLink(base string, proxy *url.URL) (*link, error) {
 	u, err := url.Parse(base)
 	if err != nil {
 		return nil, fmt.Errorf("parse URL of the server: %w", err)
 	}
 	u.Scheme = strings.Replace(u.Scheme, "http", "ws", 1)
 	u.Path = "/ws"
-	return &link{url: u.String(), replies: map[string]func(signaling.Envelope){}}, nil
+	l := &link{url: u.String(), replies: map[string]func(signaling.Envelope){}}
+	if proxy != nil {
+		l.proxy = http.ProxyURL(proxy)
+	}
+	return l, nil
 }
 
 // open dials and exchanges the first message of a socket.
@@ -58,7 +64,7 @@ func (l *link) open(ctx context.Context, kind string, body any) (signaling.Envel
 	if err := l.waitRestored(ctx); err != nil {
 		return signaling.Envelope{}, err
 	}
-	dialer := websocket.Dialer{Subprotocols: []string{signaling.Subprotocol}, HandshakeTimeout: handshakeTime}
+	dialer := websocket.Dialer{Subprotocols: []string{signaling.Subprotocol}, HandshakeTimeout: handshakeTime, Proxy: l.proxy}
 	conn, response, err := dialer.DialContext(ctx, l.url, nil)
 	if err != nil {
 		if response != nil {

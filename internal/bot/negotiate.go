@@ -1,7 +1,9 @@
 package bot
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -27,11 +29,11 @@ func (b *Bot) negotiate() error {
 		b.again = true
 		return nil
 	}
-	offer, err := b.peer.offer()
+	offer, err := b.peer.offer(b.restartICE)
 	if err != nil {
 		return err
 	}
-	b.inFlight = true
+	b.inFlight, b.restartICE = true, false
 	return b.link.request("offer", offer, func(e signaling.Envelope) {
 		b.inFlight = false
 		if err := b.answer(e); err != nil {
@@ -112,4 +114,30 @@ func (b *Bot) report() signaling.Report {
 		report.Decoded[track.ID] = decoded
 	}
 	return report
+}
+
+// RestartICE looks for a way to the server anew, as a client does whose
+// network has changed.
+func (b *Bot) RestartICE(ctx context.Context) error {
+	return b.do(ctx, func() error {
+		if b.peer == nil {
+			return errors.New("restart ICE: no connection yet")
+		}
+		b.restartICE = true
+		return b.negotiate()
+	})
+}
+
+// trickle reports a candidate of ours to the server, which writes it down.
+func (l *loop) trickle(c *webrtc.ICECandidate) {
+	if c == nil {
+		return // the last one was before
+	}
+	candidate := c.ToJSON()
+	body := signaling.Candidate{Candidate: candidate.Candidate}
+	if candidate.SDPMid != nil {
+		body.MID = *candidate.SDPMid
+	}
+	// It fails only when the bot ends.
+	_ = l.do(l.ctx, func() error { return l.link.send("candidate", "", body) })
 }

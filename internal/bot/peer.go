@@ -83,6 +83,9 @@ func newPeer(cfg Config, servers []signaling.ICEServer, onState func(webrtc.Peer
 // pickURLs leaves the URLs of the wanted relay protocol; without a relay no
 // server is needed at all.
 func pickURLs(urls []string, cfg Config) []string {
+	if cfg.EveryPath && !cfg.Relay {
+		return urls
+	}
 	if !cfg.Relay {
 		return nil
 	}
@@ -104,7 +107,11 @@ func (p *peer) api(cfg Config) (*webrtc.API, error) {
 	settings := webrtc.SettingEngine{}
 	settings.SetIncludeLoopbackCandidate(true)
 	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
-	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeTCP4})
+	types := []webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeTCP4}
+	if cfg.EveryPath {
+		types = append(types, webrtc.NetworkTypeUDP6, webrtc.NetworkTypeTCP6)
+	}
+	settings.SetNetworkTypes(types)
 	settings.DisableActiveTCP(cfg.Relay) // Pion dials out even where only relays are allowed
 	gate, err := newGate()
 	if err != nil {
@@ -212,8 +219,8 @@ func (p *peer) addSender(source media.Source, clip *testmedia.Clip, cfg Config) 
 
 // offer makes an offer and sets it. Candidates are not waited for: the server
 // learns ours from our checks.
-func (p *peer) offer() (signaling.OfferBody, error) {
-	sdp, err := p.pc.CreateOffer(nil)
+func (p *peer) offer(restartICE bool) (signaling.OfferBody, error) {
+	sdp, err := p.pc.CreateOffer(&webrtc.OfferOptions{ICERestart: restartICE})
 	if err != nil {
 		return signaling.OfferBody{}, fmt.Errorf("create offer: %w", err)
 	}

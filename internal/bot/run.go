@@ -83,6 +83,7 @@ func (l *loop) join() error {
 	if err != nil {
 		return err
 	}
+	peer.pc.OnICECandidate(l.trickle)
 	l.mu.Lock()
 	l.welcome, l.peer = welcome, peer
 	l.mu.Unlock()

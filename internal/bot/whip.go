@@ -116,7 +116,7 @@ func (s *HTTPSession) post(ctx context.Context, path string) (*HTTPSession, erro
 }
 
 func (s *HTTPSession) negotiate(ctx context.Context, target string) error {
-	offer, err := s.peer.offer()
+	offer, err := s.peer.offer(false)
 	if err != nil {
 		return err
 	}
