@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"consilium/internal/auth"
+	"consilium/internal/certs"
 	"consilium/internal/config"
 )
 
@@ -20,12 +21,12 @@ func checkCommand() command {
   --example       print the commented example of a configuration and nothing else
   --KEY VALUE     any key of the configuration
 
-Prints every key with its value; secrets are not shown. Problems go to stderr,
-one a line, with their remedy. Checks of ports, certificate, clock and disk are
-not built yet.
+Prints every key with its value; secrets are not shown. Certificate files are
+read and compared with http.public_url. Problems go to stderr, one a line, with
+their remedy. Checks of ports, clock and disk are not built yet.
 `,
 		define: func(fs *flag.FlagSet, args []string) action {
-			s := &source{}
+			s := &source{serve: true}
 			s.define(fs)
 			example := fs.Bool("example", false, "")
 			s.keys = config.RegisterFlags(fs, args)
@@ -43,11 +44,14 @@ not built yet.
 	}
 }
 
-// check loads the configuration and the keys it names.
+// check loads the configuration and the keys and certificates it names.
 func check(p *program, src *source) error {
 	cfg, err := src.load(p)
 	if err == nil {
 		_, err = auth.New(auth.Config{Keys: cfg.Keys})
+	}
+	if err == nil && cfg.TLS.Mode == config.TLSFiles {
+		_, err = certs.NewFiles(certs.FilesConfig{CertFile: cfg.TLS.CertFile, KeyFile: cfg.TLS.KeyFile, Host: cfg.HTTP.PublicHost()})
 	}
 	var problems config.Problems
 	if errors.As(err, &problems) {

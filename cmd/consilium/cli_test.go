@@ -113,7 +113,6 @@ func TestFailuresAreOneLineWithTheRightExitCode(t *testing.T) {
 		"list where nothing is":   {[]string{"recordings", "list", "--data", "/nonexistent"}, nil, exitFailed, "--data DIR"},
 		"probe":                   {[]string{"probe", "http://x", "--token", "t"}, nil, exitFailed, "probe is not built yet"},
 		"load":                    {[]string{"load", "http://x"}, nil, exitFailed, "load is not built yet"},
-		"ca init":                 {[]string{"ca", "init"}, nil, exitFailed, "ca init is not built yet"},
 		"recordings verify":       {[]string{"recordings", "verify"}, nil, exitFailed, "recordings verify is not built yet"},
 		"check of nothing usable": {[]string{"check", "--config", bad}, nil, exitFailed, "unknown key"},
 	} {
@@ -266,13 +265,17 @@ func TestCheckPrintsEveryProblemOnALine(t *testing.T) {
 	}
 }
 
-func TestTheExampleIsPrintedAndBecomesUsableWithAKey(t *testing.T) {
+func TestTheExampleIsPrintedAndBecomesUsableWithAKeyAndHTTPS(t *testing.T) {
 	example := consilium(t, nil, "check", "--example").stdout
 	if example != string(config.Example()) {
 		t.Fatal("got something else than the example")
 	}
 	file := writeConfig(t, example)
-	got := consilium(t, []string{"CONSILIUM_KEYS_MIS_SECRET=0123456789abcdef0123456789abcdef"}, "check", "--config", file)
+	key := "CONSILIUM_KEYS_MIS_SECRET=0123456789abcdef0123456789abcdef"
+	if got := consilium(t, []string{key}, "check", "--config", file); got.code != exitFailed || !strings.Contains(got.stderr, "set tls.mode to files or acme") {
+		t.Errorf("plain HTTP on every address: got %+v", got)
+	}
+	got := consilium(t, []string{key, "CONSILIUM_HTTP_TRUSTED_PROXIES=127.0.0.1/32"}, "check", "--config", file)
 	if got.code != exitDone {
 		t.Errorf("got %+v", got)
 	}

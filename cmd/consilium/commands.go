@@ -36,8 +36,8 @@ func commands() []command {
 		later("probe", "URL --token T", "try every path to a server from here and print which work"),
 		later("load", "URL ...", "put synthetic participants on a server and report what it costs"),
 		checkCommand(),
-		later("ca init", "", "make a name-constrained local CA for closed networks"),
-		later("ca issue", "NAME", "issue a certificate of the local CA"),
+		caInitCommand(),
+		caIssueCommand(),
 		versionCommand(),
 	}
 }

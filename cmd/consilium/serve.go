@@ -46,14 +46,15 @@ func serveCommand() command {
   --KEY VALUE     any key of the configuration, like --log.level debug
 
 Signals: SIGTERM and SIGINT drain (no new joins, clients are told, recordings
-are finished), a second one ends at once; SIGHUP reloads keys and log level.
+are finished), a second one ends at once; SIGHUP reloads keys, log level and
+certificate files.
 
 examples:
   consilium serve --dev
   consilium serve --config /etc/consilium/config.yaml
 `,
 		define: func(fs *flag.FlagSet, args []string) action {
-			s := &source{}
+			s := &source{serve: true}
 			s.define(fs)
 			s.keys = config.RegisterFlags(fs, args)
 			return func(ctx context.Context, p *program, args []string) error {
@@ -163,7 +164,7 @@ func printLinks(p *program, dev bool, cfg config.Config, address string) error {
 	if !dev {
 		return nil
 	}
-	base, err := baseURL(cfg.HTTP.PublicURL, address)
+	base, err := baseURL(cfg, address)
 	if err != nil {
 		return err
 	}
@@ -189,9 +190,9 @@ func printLinks(p *program, dev bool, cfg config.Config, address string) error {
 
 // baseURL returns the URL that links of --dev begin with: the public one, or
 // that of the address the server listens on.
-func baseURL(public, address string) (string, error) {
-	if public != "" {
-		return public, nil
+func baseURL(cfg config.Config, address string) (string, error) {
+	if cfg.HTTP.PublicURL != "" {
+		return cfg.HTTP.PublicURL, nil
 	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -200,5 +201,9 @@ func baseURL(public, address string) (string, error) {
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	return "http://" + net.JoinHostPort(host, port), nil
+	scheme := "http://"
+	if cfg.TLS.Mode != config.TLSOff {
+		scheme = "https://"
+	}
+	return scheme + net.JoinHostPort(host, port), nil
 }

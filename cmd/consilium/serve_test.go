@@ -116,7 +116,7 @@ func TestServeDevPrintsTwoLinksOnceReady(t *testing.T) {
 func TestServeWithoutDevPrintsNothingToStdout(t *testing.T) {
 	srv, stdout := newFakeServer(), make(lines, 10)
 	close(srv.ready)
-	file := writeConfig(t, "keys: {mis: {secret: 0123456789abcdef0123456789abcdef}}\n")
+	file := writeConfig(t, "http: {address: ['127.0.0.1:0']}\nkeys: {mis: {secret: 0123456789abcdef0123456789abcdef}}\n")
 	ended, cancel := serving(t, srv, stdout, io.Discard, "--config", file)
 	cancel()
 	if code := wait(t, "the end", ended); code != exitDone || len(stdout) > 0 {
@@ -177,15 +177,17 @@ func TestReloadOfABadConfigurationChangesNothing(t *testing.T) {
 }
 
 func TestLinksUseAnAddressThatABrowserCanOpen(t *testing.T) {
-	for name, tc := range map[string]struct{ public, address, want string }{
-		"loopback":   {"", "127.0.0.1:8080", "http://127.0.0.1:8080"},
-		"every":      {"", "0.0.0.0:81", "http://127.0.0.1:81"},
-		"every, v6":  {"", "[::]:81", "http://127.0.0.1:81"},
-		"v6":         {"", "[::1]:81", "http://[::1]:81"},
-		"public URL": {"https://x", "127.0.0.1:81", "https://x"},
+	for name, tc := range map[string]struct{ public, mode, address, want string }{
+		"loopback":   {"", config.TLSOff, "127.0.0.1:8080", "http://127.0.0.1:8080"},
+		"every":      {"", config.TLSOff, "0.0.0.0:81", "http://127.0.0.1:81"},
+		"every, v6":  {"", config.TLSOff, "[::]:81", "http://127.0.0.1:81"},
+		"v6":         {"", config.TLSOff, "[::1]:81", "http://[::1]:81"},
+		"TLS":        {"", config.TLSFiles, "[::1]:81", "https://[::1]:81"},
+		"public URL": {"https://x", config.TLSOff, "127.0.0.1:81", "https://x"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got, err := baseURL(tc.public, tc.address); err != nil || got != tc.want {
+			cfg := config.Config{HTTP: config.HTTP{PublicURL: tc.public}, TLS: config.TLS{Mode: tc.mode}}
+			if got, err := baseURL(cfg, tc.address); err != nil || got != tc.want {
 				t.Errorf("got %q, %v, want %q", got, err, tc.want)
 			}
 		})

@@ -14,6 +14,8 @@ type source struct {
 	file string
 	dev  bool
 	keys *config.Flags // flags of single keys; nil where a command has none
+
+	serve bool // the command serves, or checks what would
 }
 
 // define puts --config and --dev on fs.
@@ -29,5 +31,5 @@ func (s *source) load(p *program) (config.Config, error) {
 	if s.file == "" && !s.dev && !fromEnvironment && (s.keys == nil || s.keys.Empty()) {
 		return config.Config{}, usagef("no configuration: name a file with --config FILE, or try it out with --dev")
 	}
-	return config.Load(config.Sources{Dev: s.dev, File: s.file, Environ: p.environ, Flags: s.keys})
+	return config.Load(config.Sources{Dev: s.dev, File: s.file, Environ: p.environ, Flags: s.keys, Serve: s.serve})
 }

@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"net/url"
+	"time"
+)
 
 // Config is the whole configuration. The zero value is not usable: start from
 // [Default], [Dev] or [Load]. Fields stand in the order of
@@ -8,6 +11,7 @@ import "time"
 type Config struct {
 	Data      string         `yaml:"data"` // directory of everything that is kept
 	HTTP      HTTP           `yaml:"http"`
+	TLS       TLS            `yaml:"tls"`
 	Log       Log            `yaml:"log"`
 	Keys      map[string]Key `yaml:"keys"` // by key id, which is the `iss` of tokens
 	Media     Media          `yaml:"media"`
@@ -23,8 +27,27 @@ type Config struct {
 
 // HTTP is where the pages, the API and the signalling are served.
 type HTTP struct {
-	Address   []string `yaml:"address"`    // host:port; an empty host is every address
-	PublicURL string   `yaml:"public_url"` // scheme://host[:port] as users see it; "": from the request
+	Address        []string `yaml:"address"`         // host:port; an empty host is every address
+	PublicURL      string   `yaml:"public_url"`      // scheme://host[:port] as users see it; "": from the request
+	TrustedProxies []string `yaml:"trusted_proxies"` // CIDRs whose X-Forwarded-* are believed
+}
+
+// PublicHost is the host of PublicURL, without port; "" if none is set.
+func (h HTTP) PublicHost() string {
+	u, err := url.Parse(h.PublicURL)
+	if err != nil {
+		return "" // Validate has said so
+	}
+	return u.Hostname()
+}
+
+// TLS is where the certificate of http.address comes from.
+type TLS struct {
+	Mode          string `yaml:"mode"`           // off, files or acme
+	CertFile      string `yaml:"cert_file"`      // PEM, leaf first
+	KeyFile       string `yaml:"key_file"`       // PEM
+	ACMEEmail     string `yaml:"acme_email"`     // may be empty
+	ACMEDirectory string `yaml:"acme_directory"` // "": Let's Encrypt
 }
 
 // Log is what is written to standard error.
@@ -142,6 +165,10 @@ type Limits struct {
 
 // Values of the keys that take one of a few words.
 const (
+	TLSOff   = "off"
+	TLSFiles = "files"
+	TLSACME  = "acme"
+
 	WaitingRoomOff      = "off"
 	WaitingRoomPatients = "patients"
 
@@ -160,7 +187,8 @@ const (
 func Default() Config {
 	return Config{
 		Data: "/var/lib/consilium",
-		HTTP: HTTP{Address: []string{":8080"}},
+		HTTP: HTTP{Address: []string{":443"}},
+		TLS:  TLS{Mode: TLSOff},
 		Log:  Log{Level: "info", Format: "text"},
 		Media: Media{
 			UDPPort:      443,

@@ -25,6 +25,7 @@ type Sources struct {
 	File    string   // YAML; "" for none
 	Environ []string // NAME=value, as from os.Environ
 	Flags   *Flags   // may be nil
+	Serve   bool     // check also what only matters to who serves: that browsers will give a camera
 }
 
 // Load reads the sources, then the files that secrets are kept in, and
@@ -42,7 +43,7 @@ func Load(src Sources) (Config, error) {
 	}
 	l.readSecretFiles()
 	if len(l.problems) == 0 {
-		l.validate(src.Dev)
+		l.validate(src)
 	}
 	return l.cfg, l.problems.orNil()
 }
@@ -166,10 +167,13 @@ func sourceOf(where string) string {
 }
 
 // validate runs Validate and says where each bad value was set.
-func (l *loader) validate(dev bool) {
+func (l *loader) validate(src Sources) {
 	problems, _ := l.cfg.Validate().(Problems)
-	if !dev {
+	if !src.Dev {
 		problems = append(problems, l.cfg.devKeyProblems()...)
+	}
+	if src.Serve && !src.Dev {
+		problems = append(problems, l.cfg.plainHTTPProblems()...)
 	}
 	for _, p := range problems {
 		p.Where = l.whereOf(p.Key)

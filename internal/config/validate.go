@@ -20,6 +20,7 @@ func (c Config) Validate() error {
 		v.add("data", "is empty", "name a directory that the service may write to")
 	}
 	v.http(c.HTTP)
+	v.tls(c.TLS, c.HTTP)
 	v.word("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	v.word("log.format", c.Log.Format, "text", "json")
 	v.keys(c.Keys)
@@ -92,7 +93,7 @@ func (v *validator) hostPort(key, address string) {
 
 func (v *validator) http(h HTTP) {
 	if len(h.Address) == 0 {
-		v.add("http.address", "is empty", `name at least one address, like ":8080"`)
+		v.add("http.address", "is empty", `name at least one address, like ":443"`)
 	}
 	for i, address := range h.Address {
 		v.hostPort("http.address", address)
@@ -103,6 +104,7 @@ func (v *validator) http(h HTTP) {
 	if h.PublicURL != "" {
 		v.url("http.public_url", h.PublicURL, false)
 	}
+	v.networks("http.trusted_proxies", h.TrustedProxies)
 }
 
 func (v *validator) media(m Media) {

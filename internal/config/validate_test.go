@@ -11,14 +11,30 @@ func TestValidateFindsWhatCannotBeUsed(t *testing.T) {
 		change func(*Config)
 		key    string
 	}{
-		"no data directory":           {func(c *Config) { c.Data = "" }, "data"},
-		"no address":                  {func(c *Config) { c.HTTP.Address = nil }, "http.address"},
-		"address without port":        {func(c *Config) { c.HTTP.Address = []string{"127.0.0.1"} }, "http.address"},
-		"address with a name":         {func(c *Config) { c.HTTP.Address = []string{"example.org:80"} }, "http.address"},
-		"address twice":               {func(c *Config) { c.HTTP.Address = []string{":80", ":80"} }, "http.address"},
-		"port out of range":           {func(c *Config) { c.HTTP.Address = []string{":70000"} }, "http.address"},
-		"public URL without scheme":   {func(c *Config) { c.HTTP.PublicURL = "example.org" }, "http.public_url"},
-		"public URL with path":        {func(c *Config) { c.HTTP.PublicURL = "https://example.org/video" }, "http.public_url"},
+		"no data directory":             {func(c *Config) { c.Data = "" }, "data"},
+		"no address":                    {func(c *Config) { c.HTTP.Address = nil }, "http.address"},
+		"address without port":          {func(c *Config) { c.HTTP.Address = []string{"127.0.0.1"} }, "http.address"},
+		"address with a name":           {func(c *Config) { c.HTTP.Address = []string{"example.org:80"} }, "http.address"},
+		"address twice":                 {func(c *Config) { c.HTTP.Address = []string{":80", ":80"} }, "http.address"},
+		"port out of range":             {func(c *Config) { c.HTTP.Address = []string{":70000"} }, "http.address"},
+		"public URL without scheme":     {func(c *Config) { c.HTTP.PublicURL = "example.org" }, "http.public_url"},
+		"public URL with path":          {func(c *Config) { c.HTTP.PublicURL = "https://example.org/video" }, "http.public_url"},
+		"trusted proxy with host bits":  {func(c *Config) { c.HTTP.TrustedProxies = []string{"10.0.0.1/8"} }, "http.trusted_proxies"},
+		"TLS mode":                      {func(c *Config) { c.TLS.Mode = "on" }, "tls.mode"},
+		"TLS files without certificate": {func(c *Config) { c.TLS = TLS{Mode: TLSFiles, KeyFile: "k"} }, "tls.cert_file"},
+		"TLS files without key":         {func(c *Config) { c.TLS = TLS{Mode: TLSFiles, CertFile: "c"} }, "tls.key_file"},
+		"certificate and TLS off":       {func(c *Config) { c.TLS.CertFile = "c" }, "tls.cert_file"},
+		"TLS and a plain public URL": {func(c *Config) {
+			c.TLS = TLS{Mode: TLSFiles, CertFile: "c", KeyFile: "k"}
+			c.HTTP.PublicURL = "http://example.org"
+		}, "http.public_url"},
+		"ACME without public URL":     {func(c *Config) { c.TLS.Mode = TLSACME }, "http.public_url"},
+		"ACME for an IP address":      {func(c *Config) { c.TLS.Mode = TLSACME; c.HTTP.PublicURL = "https://192.0.2.1" }, "http.public_url"},
+		"ACME with no e-mail address": {func(c *Config) { c.TLS = TLS{Mode: TLSACME, ACMEEmail: "x"}; c.HTTP.PublicURL = "https://example.org" }, "tls.acme_email"},
+		"ACME over plain HTTP": {func(c *Config) {
+			c.TLS = TLS{Mode: TLSACME, ACMEDirectory: "http://x"}
+			c.HTTP.PublicURL = "https://example.org"
+		}, "tls.acme_directory"},
 		"log level":                   {func(c *Config) { c.Log.Level = "loud" }, "log.level"},
 		"log format":                  {func(c *Config) { c.Log.Format = "xml" }, "log.format"},
 		"no keys":                     {func(c *Config) { c.Keys = nil }, "keys"},
@@ -80,6 +96,9 @@ func TestValidateTakesWhatCanBeUsed(t *testing.T) {
 		"webhook":              func(c *Config) { c.Webhook.URL = "http://127.0.0.1:1/hook?x=y"; c.Webhook.Secret = whsec },
 		"keys of the MIS":      func(c *Config) { c.Keys["a"] = Key{PublicKeyFile: "x"}; c.Keys["b"] = Key{JWKSFile: "y"} },
 		"public URL":           func(c *Config) { c.HTTP.PublicURL = "https://example.org/" },
+		"ACME":                 func(c *Config) { c.TLS.Mode = TLSACME; c.HTTP.PublicURL = "https://video.example.org" },
+		"certificate files":    func(c *Config) { c.TLS = TLS{Mode: TLSFiles, CertFile: "c", KeyFile: "k"} },
+		"reverse proxy":        func(c *Config) { c.HTTP.TrustedProxies = []string{"10.0.0.1/32", "2001:db8::/32"} },
 		"same port, TURN off":  func(c *Config) { c.TURN.Enabled = false; c.TURN.UDPPort = c.Media.UDPPort },
 		"excluding everything": func(c *Config) { c.Media.Networks.Exclude = []string{"0.0.0.0/0", "::/0"} }, // found at start
 	} {

@@ -1,6 +1,7 @@
 package portmux
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
 	"os"
@@ -48,6 +49,16 @@ func (p *peeked) ReadFrom(r io.Reader) (int64, error) {
 	}
 	return io.Copy(struct{ io.Writer }{p.Conn}, r)
 }
+
+// secure is HTTP inside TLS. net/http asks a connection of another type than
+// *tls.Conn for its state.
+type secure struct {
+	*peeked
+	tls *tls.Conn
+}
+
+// ConnectionState returns what the handshake agreed on.
+func (s *secure) ConnectionState() tls.ConnectionState { return s.tls.ConnectionState() }
 
 // timedConn closes the connection when the other side does not take what is
 // written within a limit: a client that has stopped reading must not hold the

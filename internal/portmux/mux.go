@@ -33,8 +33,8 @@ type Config struct {
 	// Listeners are the TCP listeners that share the port, one per local
 	// address, or one on an unspecified address. The Mux closes them.
 	Listeners []net.Listener
-	// HTTPAllowed reports whether HTTP is served without TLS to those who
-	// connected to this local address. Nil means everywhere.
+	// HTTPAllowed reports whether HTTP, with or without TLS, is served to those
+	// who connected to this local address. Nil means everywhere.
 	HTTPAllowed func(local netip.Addr) bool
 	// TLS, if set, is used for connections that start a TLS handshake; what
 	// is inside is told apart as outside. It must not offer h2. If nil, such
@@ -61,7 +61,7 @@ type Mux struct {
 	waiting *undecided
 	stats   counters
 
-	http, turn, ice *listener
+	http, https, turn, ice *listener
 
 	mu      sync.Mutex
 	open    map[net.Conn]struct{} // undecided connections, to be closed at the end
@@ -94,6 +94,7 @@ func New(cfg Config) (*Mux, error) {
 		log:     cfg.Log,
 		waiting: newUndecided(cfg.Undecided, cfg.UndecidedPerAddress),
 		http:    newListener(cfg.Listeners[0].Addr()),
+		https:   newListener(cfg.Listeners[0].Addr()),
 		turn:    newListener(cfg.Listeners[0].Addr()),
 		ice:     newListener(anywhere),
 		open:    make(map[net.Conn]struct{}),
@@ -121,10 +122,15 @@ func (c *Config) setDefaults() {
 	}
 }
 
-// HTTP returns the listener of HTTP connections, with and without TLS. They
-// have no deadlines: those are the HTTP server's. Its address is that of the
-// first listener.
+// HTTP returns the listener of HTTP connections without TLS. They have no
+// deadlines: those are the HTTP server's. Its address is that of the first
+// listener.
 func (m *Mux) HTTP() net.Listener { return m.http }
+
+// HTTPS returns the listener of HTTP connections inside TLS, which is already
+// taken off. They have a method ConnectionState, from which net/http fills in
+// Request.TLS. Without Config.TLS nothing arrives here.
+func (m *Mux) HTTPS() net.Listener { return m.https }
 
 // TURN returns the listener of TURN connections. Writes to them are limited
 // in time. Its address is that of the first listener.
@@ -150,7 +156,7 @@ func (m *Mux) Run(ctx context.Context) error {
 	}
 	m.stop()
 	m.wg.Wait()
-	for _, l := range []*listener{m.http, m.turn, m.ice} {
+	for _, l := range m.listeners() {
 		l.discard()
 	}
 	if ctx.Err() != nil {
@@ -159,12 +165,14 @@ func (m *Mux) Run(ctx context.Context) error {
 	return err
 }
 
+func (m *Mux) listeners() []*listener { return []*listener{m.http, m.https, m.turn, m.ice} }
+
 // stop closes everything that a goroutine of the Mux may be waiting on.
 func (m *Mux) stop() {
 	for _, l := range m.cfg.Listeners {
 		_ = l.Close()
 	}
-	for _, l := range []*listener{m.http, m.turn, m.ice} {
+	for _, l := range m.listeners() {
 		_ = l.Close()
 	}
 	m.mu.Lock()

@@ -219,7 +219,7 @@ func TestProtocolsInsideTLSAreToldApart(t *testing.T) {
 		alpn  []string
 		to    net.Listener
 	}{
-		"HTTPS":                   {[]byte("GET / HTTP/1.1\r\n\r\n"), []string{"h2", "http/1.1"}, m.HTTP()},
+		"HTTPS":                   {[]byte("GET / HTTP/1.1\r\n\r\n"), []string{"h2", "http/1.1"}, m.HTTPS()},
 		"TURNS without ALPN":      {allocate, nil, m.TURN()},
 		"TURNS that says http1.1": {allocate, []string{"http/1.1"}, m.TURN()},
 	} {

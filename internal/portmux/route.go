@@ -3,6 +3,7 @@ package portmux
 import (
 	"crypto/tls"
 	"net"
+	"net/netip"
 	"time"
 )
 
@@ -23,7 +24,7 @@ func (m *Mux) route(conn net.Conn) {
 	m.stats.kinds[kind].Add(1)
 	switch kind {
 	case TLS:
-		m.routeTLS(outer, until)
+		m.routeTLS(outer, local, until)
 	case HTTP:
 		if !m.cfg.HTTPAllowed(local) {
 			m.drop(conn, dropHTTP)
@@ -40,7 +41,7 @@ func (m *Mux) route(conn net.Conn) {
 
 // routeTLS completes the handshake and routes what is inside. There is no TLS
 // within TLS, and no ICE-TCP: browsers have none.
-func (m *Mux) routeTLS(outer *peeked, until time.Time) {
+func (m *Mux) routeTLS(outer *peeked, local netip.Addr, until time.Time) {
 	conn := outer.Conn
 	if m.cfg.TLS == nil {
 		m.drop(conn, dropTLS)
@@ -60,7 +61,11 @@ func (m *Mux) routeTLS(outer *peeked, until time.Time) {
 	m.stats.inTLS[kind].Add(1)
 	switch kind {
 	case HTTP:
-		m.hand(m.http, c, conn, until)
+		if !m.cfg.HTTPAllowed(local) {
+			m.drop(conn, dropHTTP)
+			return
+		}
+		m.hand(m.https, &secure{peeked: c, tls: inside}, conn, until)
 	case TURN:
 		prepareMedia(conn)
 		m.hand(m.turn, &timedConn{Conn: c, limit: m.cfg.WriteLimit}, conn, until)
