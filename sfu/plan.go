@@ -107,8 +107,6 @@ func sourceByOrder(kind media.Kind, n int) media.Source {
 
 func (x *Session) checkTrack(t SentTrack, l offerLine) error {
 	switch {
-	case !x.c.s.cfg.Media.takes(l):
-		return fmt.Errorf("%w: mid %q offers no codec that this server takes (%s offered)", ErrBadOffer, l.mid, l.codecs)
 	case t.Source == "":
 		return nil
 	case !t.Source.Valid():
@@ -121,12 +119,20 @@ func (x *Session) checkTrack(t SentTrack, l offerLine) error {
 	return nil
 }
 
-// takes reports whether a sending m-line offers a codec that is configured.
-func (m *MediaConfig) takes(l offerLine) bool {
-	if l.kind == media.Audio {
-		return slices.Contains(l.codecs, media.Opus)
+// checkCodecs refuses an offer with a sending m-line that offers no codec that
+// is configured.
+func (m *MediaConfig) checkCodecs(parsed parsedOffer, pl plan) error {
+	for _, l := range parsed.lines {
+		taken := m.Video
+		if l.kind == media.Audio {
+			taken = []string{media.Opus}
+		}
+		planned := slices.ContainsFunc(pl.tracks, func(t SentTrack) bool { return t.MID == l.mid })
+		if planned && !slices.ContainsFunc(taken, func(name string) bool { return slices.Contains(l.codecs, name) }) {
+			return fmt.Errorf("%w: mid %q offers no codec that this server takes (%s offered)", ErrBadOffer, l.mid, l.codecs)
+		}
 	}
-	return slices.ContainsFunc(m.Video, func(name string) bool { return slices.Contains(l.codecs, name) })
+	return nil
 }
 
 // planSeats pairs the receiving m-lines that are new. Named seats come first;
