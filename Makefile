@@ -3,7 +3,7 @@
 FUZZTIME ?= 30s
 BENCH    ?= .
 
-.PHONY: help run build test test-install lint fuzz bench web-check cover clean
+.PHONY: help run build test test-install lint fuzz bench bench-parts web-check cover clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,7 +26,10 @@ lint: web-check ## formatting, vet, go fix, types of the web client
 fuzz: ## fuzz every parser for FUZZTIME each
 	FUZZTIME=$(FUZZTIME) .ci/fuzz
 
-bench: ## run the benchmarks that match BENCH
+bench: ## measure the whole server, in 4 minutes: CPU and latency by packet, memory by participant
+	go run ./cmd/bench
+
+bench-parts: ## run the benchmarks of the packages that match BENCH
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
 web-check: ## check the types of the web client, run its unit tests

@@ -62,7 +62,11 @@ func client(base, token string, m *meter) bot.Config {
 // joinBroadcast puts one WHIP publisher and many WHEP players in a room. Both
 // the program and the forwarder of Pion's defaults understand them, so that
 // the very same clients measure both.
-func joinBroadcast(ctx context.Context, base string, m *meter) (_ *party, err error) {
+func joinBroadcast(ctx context.Context, base string, m *meter) (*party, error) {
+	return broadcast(ctx, base, m, viewers)
+}
+
+func broadcast(ctx context.Context, base string, m *meter, viewers int) (_ *party, err error) {
 	ctx, cancel := context.WithTimeout(ctx, joinTime)
 	defer cancel()
 	p := &party{sessions: 1 + viewers, tracks: 2, fanOut: viewers}
