@@ -107,8 +107,12 @@ func (c *call) tellOf(waits bool, n Notice) {
 	}
 }
 
-// tellParticipant tells what p is now.
+// tellParticipant tells what p is now. A player has a participant of his own
+// that is not one of the call: nobody is told of him.
 func (c *call) tellParticipant(p *participant) {
+	if c.participants[p.identity] != p {
+		return
+	}
 	c.tellOf(p.state == Waiting, NoticeParticipant{Participant: p.info()})
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"consilium/internal/auth"
 	"consilium/internal/bot"
+	"consilium/internal/browser"
 	"consilium/internal/event"
 	"consilium/internal/leak"
 	"consilium/internal/media"
@@ -62,6 +63,23 @@ func TestAPlayerThatComesFirstFillsWhenThePublisherComes(t *testing.T) {
 	l.must(publisher.Delete(ctx))
 	l.waitEvent(event.ParticipantLeft, "device", patience)
 	l.must(doctor.Leave(ctx))
+}
+
+func TestWHIPAndWHEPShareARoomWithBrowsers(t *testing.T) {
+	for _, kind := range []browser.Kind{browser.Chromium, browser.Firefox} {
+		t.Run(string(kind), func(t *testing.T) {
+			l := start(t, nil)
+			doctor := l.enter(browser.Start(t, browser.Options{Kind: kind}), "room", "doctor", auth.RoleDoctor)
+			publisher := l.whip("room", "device")
+			player := l.whep("room", "screen", "doctor")
+			doctor.sees("device")
+			ctx := l.context(patience)
+			l.must(player.Wait(ctx, "the browser's sound and picture", plays))
+			l.must(player.Delete(ctx))
+			l.must(publisher.Delete(ctx))
+			doctor.WaitGone("tile")
+		})
+	}
 }
 
 func TestACloseNotifyEndsAWHIPSession(t *testing.T) {
