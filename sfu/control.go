@@ -12,6 +12,15 @@ import (
 // concerns, each time to that SSRC's buffer: only what concerns that SSRC is
 // used.
 func (t *transport) handleRTCP(in *inbound) {
+	cost, ok := controlCost(in.pooled.buf)
+	if ok && !t.control.take(cost, controlBurst, controlRate, in.at) {
+		t.cfg.Drops.add(dropRTCPLimit)
+		return
+	}
+	if !ok {
+		t.cfg.Drops.add(dropMalformed)
+		return
+	}
 	packets, err := rtcp.Unmarshal(in.pooled.buf)
 	if err != nil {
 		t.cfg.Drops.add(dropMalformed)
@@ -54,12 +63,12 @@ func (t *transport) mediaFeedback(p rtcp.Packet, in *inbound) {
 		}
 	case *rtcp.PictureLossIndication:
 		if p.MediaSSRC == in.ssrc {
-			d.requestKeyframe()
+			d.requestKeyframe(in.at)
 		}
 	case *rtcp.FullIntraRequest:
 		for _, f := range p.FIR {
 			if f.SSRC == in.ssrc {
-				d.requestKeyframe()
+				d.requestKeyframe(in.at)
 			}
 		}
 	}

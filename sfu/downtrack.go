@@ -42,6 +42,7 @@ type downTrack struct {
 	awaitKey   bool
 	askAfter   time.Time // no keyframe is asked for before
 	failedAt   time.Time // when it could not be sent to last
+	keyAsked   time.Time // when the subscriber asked for a keyframe last
 	rewrite    rewriter
 	clock      reportClock
 	sent       sentReports
@@ -175,10 +176,16 @@ func (d *downTrack) drop(r dropReason) {
 	d.cfg.Transport.cfg.Drops.add(r)
 }
 
-// requestKeyframe passes the subscriber's wish on.
-func (d *downTrack) requestKeyframe() {
+// requestKeyframe passes the subscriber's wish on, but not each of many.
+func (d *downTrack) requestKeyframe(now time.Time) {
 	d.mu.Lock()
 	d.numbers.Keyframes++
+	if now.Sub(d.keyAsked) < keyframeAskInterval {
+		d.drop(dropKeyframeLimit)
+		d.mu.Unlock()
+		return
+	}
+	d.keyAsked = now
 	up, paused := d.up, d.paused
 	d.mu.Unlock()
 	if up != nil && !paused {

@@ -72,6 +72,38 @@ func TestNewcomerStartsFromTheCache(t *testing.T) {
 	}
 }
 
+func TestManyTracksAtOnceDoNotStartInOneBurst(t *testing.T) {
+	s := newStage(t, media.Video)
+	s.big = 40 << 10
+	s.frame(true, false)
+	subscriber := s.transport()
+	begin := func() (started int) {
+		for range 11 {
+			w := &wire{}
+			d := newDownTrack(downConfig{Kind: media.Video, MID: "5", Transport: subscriber})
+			if _, err := d.Bind(bindContext{wire: w}); err != nil {
+				t.Fatal(err)
+			}
+			d.assign(s.track)
+			if len(w.packets) > 0 {
+				started++
+			}
+		}
+		return started
+	}
+	if n := begin(); n != startBurst/s.big {
+		t.Fatalf("%d tracks of 40 KiB start from the cache, want %d", n, startBurst/s.big)
+	}
+	if out, _ := s.track.poll(s.clock.at, 1); len(out) != 1 {
+		t.Fatalf("the others want a keyframe: %v", out)
+	}
+	s.clock.at = s.clock.at.Add(time.Second)
+	s.frame(true, false)
+	if n := begin(); n != startBurst/s.big {
+		t.Fatalf("%d tracks start a second later, want %d", n, startBurst/s.big)
+	}
+}
+
 func TestKeyframeRequestsOfManyAreOne(t *testing.T) {
 	s := newStage(t, media.Video)
 	s.frame(false, false)
@@ -141,7 +173,7 @@ func TestEndEmptiesTheSlotAndIsTheLastCall(t *testing.T) {
 	s.frame(true, false)
 	s.track.end(media.EndLeft, s.clock.at)
 	s.frame(false, false)
-	d.requestKeyframe()
+	d.requestKeyframe(s.clock.at)
 	d.resend([]rtcp.NackPair{{PacketID: w.packets[0].SequenceNumber}}, s.clock.at)
 	if len(w.packets) != 1 || d.up != nil {
 		t.Fatalf("%d packets after the end", len(w.packets))

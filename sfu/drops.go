@@ -30,7 +30,9 @@ const (
 	dropResendWaiting                   // asked for again; feedback will decide
 	dropResendUntold                    // asked for again; its feedback was lost and the subscriber asks for what he has
 	dropResendLimit                     // more would be resent than is allowed
-	dropNACKLimit                       // more is asked for than is allowed
+	dropKeyframeLimit                   // a keyframe is asked for too often
+	dropRTCPLimit                       // the client sends too much RTCP
+	dropNACKLimit                       // a NACK asks for more than is allowed
 	dropRTCPFailed                      // an RTCP packet could not be sent
 	dropReasons                         // how many there are
 )
@@ -63,6 +65,8 @@ func (r dropReason) String() string {
 		dropResendWaiting: "resend_waiting",
 		dropResendUntold:  "resend_untold",
 		dropResendLimit:   "resend_limit",
+		dropKeyframeLimit: "keyframe_limit",
+		dropRTCPLimit:     "rtcp_limit",
 		dropNACKLimit:     "nack_limit",
 		dropRTCPFailed:    "rtcp_failed",
 	}[r]

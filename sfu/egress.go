@@ -25,6 +25,7 @@ type egress struct {
 	began   time.Time    // when history was made
 	told    uint16       // highest number that feedback has spoken of
 	hasTold bool
+	starts  bucket // bytes sent out of caches
 	figures egressStats
 }
 
@@ -93,6 +94,14 @@ func (e *egress) send(out wayOut, h *rtp.Header, payload []byte, now time.Time, 
 		err = errNotReady
 	}
 	return number, err
+}
+
+// admitStart reports whether so many bytes out of a cache may be sent at once,
+// and takes it that they then are.
+func (e *egress) admitStart(bytes int, now time.Time) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.starts.take(float64(bytes), startBurst, startRate, now)
 }
 
 // remember puts a packet into the history. A repeated one that is so old that

@@ -29,8 +29,9 @@ func (d *downTrack) prime(packets []*media.Packet) {
 		return
 	}
 	d.askAfter = time.Time{}
-	if len(packets) == 0 || d.bound == nil || d.paused {
-		d.wantKeyframe(d.cfg.Transport.cfg.Now())
+	now := d.cfg.Transport.cfg.Now()
+	if len(packets) == 0 || d.bound == nil || d.paused || !d.admitStart(packets, now) {
+		d.wantKeyframe(now)
 		return
 	}
 	d.restartLocked()
@@ -40,6 +41,14 @@ func (d *downTrack) prime(packets []*media.Packet) {
 			d.drop(why)
 		}
 	}
+}
+
+func (d *downTrack) admitStart(packets []*media.Packet, now time.Time) bool {
+	bytes := 0
+	for _, p := range packets {
+		bytes += len(p.Payload)
+	}
+	return d.cfg.Transport.out.admitStart(bytes, now)
 }
 
 // wantKeyframe asks for a keyframe, but not while the slot is known to be

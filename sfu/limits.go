@@ -32,9 +32,10 @@ const (
 	ringMaxAge    = 2 * time.Second
 
 	// A newcomer is served from the cache when the last keyframe is at most
-	// this old and what followed it at most this long.
+	// this old and what followed it at most this long: all of it is sent at
+	// once, and should not be more than a keyframe asked for would be.
 	primeMaxAge   = time.Second
-	primeMaxBytes = 256 << 10
+	primeMaxBytes = 64 << 10
 	primeMaxCount = videoRingSize / 2
 
 	// maxGap is the largest hole in sequence numbers that is taken for loss.
@@ -78,6 +79,10 @@ const (
 	// publisher; unanswered, it doubles up to keyframeMaxInterval.
 	keyframeMinInterval = 500 * time.Millisecond
 	keyframeMaxInterval = 4 * time.Second
+	// keyframeAskInterval is the least time between two requests of one
+	// subscriber that are heeded: he can't have received a keyframe, and lost
+	// it, within less.
+	keyframeAskInterval = 100 * time.Millisecond
 	// keyframeSlowInterval is the least time between two keyframes asked for
 	// because one subscriber could not be sent to.
 	keyframeSlowInterval = 2 * time.Second
@@ -123,4 +128,18 @@ const (
 	// ask again for what is on its way.
 	nackBurst = 1000
 	nackRate  = 2500
+	// RTCP of one client, in units of controlCost: about 2000 small packets a second.
+	// A client of a call of twelve sends at most a fifth of that.
+	controlBurst = 256 << 10
+	controlRate  = 256 << 10
+	// controlPacketCost is the cost of one RTCP packet beside its bytes.
+	controlPacketCost = 96
+	// maxStatuses is how many packets one feedback message may speak of.
+	maxStatuses = 4 * sendHistory
+	// Payload bytes sent to one subscriber out of caches, all slots together.
+	// Who joins a call of twelve takes eleven tracks: eleven bursts at once
+	// would fill the queue of a weak downlink for seconds. What does not fit
+	// waits for a keyframe, as if nothing had been cached.
+	startBurst = 128 << 10
+	startRate  = 128 << 10
 )

@@ -20,13 +20,21 @@ func (d *downTrack) resend(nacks []rtcp.NackPair, now time.Time) {
 	if !d.mayResend() {
 		return
 	}
+	within := true
 	for _, pair := range nacks {
 		pair.Range(func(sequence uint16) bool {
+			if within = d.resends.asked.take(1, nackBurst, nackRate, now); !within {
+				return false
+			}
 			if why := d.resendAsked(sequence, now); why != dropReasons {
 				d.drop(why)
 			}
 			return true
 		})
+		if !within {
+			d.drop(dropNACKLimit) // the rest of the NACK
+			return
+		}
 	}
 }
 
@@ -48,9 +56,6 @@ func (d *downTrack) request(sequence uint16, now time.Time) request {
 }
 
 func (d *downTrack) resendAsked(sequence uint16, now time.Time) dropReason {
-	if !d.resends.asked.take(1, nackBurst, nackRate, now) {
-		return dropNACKLimit
-	}
 	source, s := d.rewrite.source(sequence)
 	if s == nil {
 		return dropResendUnkn

@@ -93,6 +93,7 @@ type stage struct {
 	rtxN  uint16
 	ts    uint32
 	ssrc  uint32
+	big   int // bytes of a keyframe, in packets of 1 KiB; 0: one small packet
 }
 
 func newStage(t testing.TB, kind media.Kind) *stage {
@@ -159,6 +160,14 @@ func (s *stage) frame(key, lost bool) uint16 {
 	s.next++
 	s.ts += 3000
 	s.clock.at = s.clock.at.Add(33 * time.Millisecond)
+	for n := 1 << 10; key && n < s.big; n += 1 << 10 {
+		payload := append(vp8Payload(key, sequence), make([]byte, 1<<10-8)...)
+		if n > 1<<10 {
+			payload[0] &^= 0x10 // not the frame's first packet
+		}
+		s.raw(rtp.Header{PayloadType: 96, SSRC: s.ssrc, SequenceNumber: s.next - 1, Timestamp: s.ts}, payload)
+		s.next++
+	}
 	if !lost {
 		s.raw(rtp.Header{PayloadType: 96, SSRC: s.ssrc, SequenceNumber: sequence, Timestamp: s.ts}, vp8Payload(key, sequence))
 	}

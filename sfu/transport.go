@@ -47,6 +47,7 @@ type transport struct {
 
 	// What follows belongs to run.
 	router     router
+	control    bucket // RTCP of the client, in units of controlCost
 	feedback   *feedbackBuilder
 	nextReport time.Time // receiver reports
 	nextTWCC   time.Time
