@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pion/rtcp"
+	"github.com/pion/transport/v5/packetio"
 
 	"consilium/internal/media"
 )
@@ -153,6 +154,22 @@ func TestFeedbackThatClaimsTooMuchIsRefused(t *testing.T) {
 	t.Logf("10 000 claims of %d packets each: %v, dropped %v", maxStatuses, took, s.up.cfg.Drops.snapshot())
 	if n := s.up.cfg.Drops.snapshot()["malformed"]; n > (controlBurst+controlRate)/maxStatuses {
 		t.Fatalf("%d of them were taken apart", n)
+	}
+}
+
+func TestClientThatNamesTooManySSRCsIsReported(t *testing.T) {
+	overruns := 0
+	drops := &dropCounters{}
+	tr := newTransport(transportConfig{Pool: newPacketPool(), Drops: drops, Overrun: func() { overruns++ }})
+	for ssrc := range uint32(maxBuffers + 3) {
+		kind := packetio.RTPBufferPacket
+		if ssrc%2 == 1 {
+			kind = packetio.RTCPBufferPacket
+		}
+		write(t, tr.bufferFactory(kind, ssrc), []byte("packet"))
+	}
+	if n := len(tr.queue.take(nil)); n != maxBuffers || overruns != 3 || drops.snapshot()["too_many_streams"] != 3 {
+		t.Fatalf("%d packets taken, %d overruns, dropped %v", n, overruns, drops.snapshot())
 	}
 }
 

@@ -24,6 +24,9 @@ const (
 	peekReads = 12
 	// maxStreams is how many SSRCs one session may send.
 	maxStreams = 64
+	// maxBuffers is how many SSRCs one session may name in all, RTP and RTCP
+	// counted apart. A call of twelve has a hundred.
+	maxBuffers = 1024
 
 	// videoRingSize and audioRingSize bound the retransmission cache of a
 	// stream, in packets; ringMaxAge bounds it in time.

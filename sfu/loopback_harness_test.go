@@ -151,12 +151,18 @@ type endpoint struct {
 	mu        sync.Mutex
 	asked     map[uint16]int // NACK requests sent, by sequence number
 	plis      int
+	overrun   chan struct{} // has a token when the client named too many SSRCs
 }
 
 func newEndpoint(t *testing.T, conn net.PacketConn) *endpoint {
 	t.Helper()
-	e := &endpoint{asked: map[uint16]int{}}
-	e.transport = newTransport(transportConfig{Pool: newPacketPool(), Drops: &dropCounters{}, WriteRTCP: e.writeRTCP})
+	e := &endpoint{asked: map[uint16]int{}, overrun: make(chan struct{}, 1)}
+	e.transport = newTransport(transportConfig{Pool: newPacketPool(), Drops: &dropCounters{}, WriteRTCP: e.writeRTCP, Overrun: func() {
+		select {
+		case e.overrun <- struct{}{}:
+		default:
+		}
+	}})
 	m, err := newMediaEngine([]string{media.VP8})
 	if err != nil {
 		t.Fatal(err)
@@ -294,18 +300,19 @@ func withoutSSRC(s string) string {
 // publisher is a client that sends made-up VP8: every hundredth frame, and
 // each one after a keyframe request, is a keyframe.
 type publisher struct {
-	track *webrtc.TrackLocalStaticRTP
-	ssrc  uint32
-	conn  *lossyConn
-	up    *upTrack
-	end   *endpoint
-	next  uint16
+	client *webrtc.PeerConnection
+	track  *webrtc.TrackLocalStaticRTP
+	ssrc   uint32
+	conn   *lossyConn
+	up     *upTrack
+	end    *endpoint
+	next   uint16
 }
 
 func newPublisher(t *testing.T, edit func(string) string, sinks ...media.Sink) *publisher {
 	t.Helper()
 	client, conn := newClient(t), listenLossy(t)
-	p := &publisher{conn: conn, end: newEndpoint(t, conn)}
+	p := &publisher{client: client, conn: conn, end: newEndpoint(t, conn)}
 	var err error
 	p.track, err = webrtc.NewTrackLocalStaticRTP(webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeVP8, ClockRate: 90000}, "v", "s")
 	must(t, err)

@@ -100,3 +100,30 @@ func TestSubscriberGetsEveryPacketOnceThroughLossOnBothLegs(t *testing.T) {
 		t.Errorf("stats %+v", st)
 	}
 }
+
+func TestClientThatNamesManySSRCsOnRealTransportIsReported(t *testing.T) {
+	first := newCollector()
+	p := newPublisher(t, asIs, first)
+	p.sendUntil(t, first)
+	before := p.end.transport.buffers.Load()
+	report := &rtcp.ReceiverReport{Reports: make([]rtcp.ReceptionReport, maxReportBlocks)}
+	limit := time.After(20 * time.Second)
+	for ssrc := uint32(1); ; {
+		for i := range report.Reports {
+			report.Reports[i].SSRC = ssrc
+			ssrc++
+		}
+		must(t, p.client.WriteRTCP([]rtcp.Packet{report}))
+		p.send(t, 1)
+		select {
+		case <-p.end.overrun:
+			if n := p.end.transport.buffers.Load(); before > 16 || n > 2*maxBuffers {
+				t.Fatalf("%d buffers before and %d when it was told", before, n)
+			}
+			return
+		case <-limit:
+			t.Fatalf("%d SSRCs named, %d buffers made, nobody told", ssrc, p.end.transport.buffers.Load())
+		default:
+		}
+	}
+}

@@ -19,6 +19,7 @@ import (
 	"github.com/pion/rtcp"
 	"github.com/pion/webrtc/v4"
 
+	"consilium/internal/media"
 	"consilium/internal/pionlog"
 )
 
@@ -72,6 +73,7 @@ func newPeer(x *Session) (*peer, error) {
 	p.transport = newTransport(transportConfig{
 		Log: log, Pool: s.pool, Drops: s.drops,
 		WriteRTCP: func(pkts []rtcp.Packet) error { return p.pc.WriteRTCP(pkts) },
+		Overrun:   func() { p.changed(func(x *Session) { x.close(media.EndLost, "", "") }) },
 	})
 	m, err := newMediaEngine(s.cfg.Media.Video)
 	if err != nil {

@@ -25,6 +25,11 @@ type transportConfig struct {
 	// WriteRTCP sends RTCP packets to the client. It is called from the
 	// worker.
 	WriteRTCP func([]rtcp.Packet) error
+	// Overrun, which may be nil, is told that the client names more SSRCs than
+	// any client has. Pion keeps a stream for each, for ever, so the owner
+	// should close the connection. It is called from Pion's readers, again for
+	// each further SSRC, and must not wait.
+	Overrun func()
 	// Now is the clock, time.Now when nil.
 	Now func() time.Time
 }
@@ -41,6 +46,8 @@ type transport struct {
 	sender uint32 // SSRC of our feedback
 
 	routes atomic.Pointer[routes]
+
+	buffers atomic.Int64 // made for Pion
 
 	mu    sync.Mutex // guards the writing of routes, and downs
 	downs map[uint32]*downTrack
@@ -79,9 +86,19 @@ func newTransport(cfg transportConfig) *transport {
 }
 
 // bufferFactory is for webrtc.SettingEngine.BufferFactory: Pion calls it once
-// for the RTP and once for the RTCP of every SSRC.
+// for the RTP and once for the RTCP of every SSRC, also of those that only a
+// packet names. From maxBuffers on what is written to them is dropped.
 func (t *transport) bufferFactory(kind packetio.BufferPacketType, ssrc uint32) io.ReadWriteCloser {
-	return newTapBuffer(t.queue, kind, ssrc)
+	b := newTapBuffer(t.queue, kind, ssrc)
+	if t.buffers.Add(1) <= maxBuffers {
+		return b
+	}
+	b.closed = true
+	t.cfg.Drops.add(dropStreams)
+	if t.cfg.Overrun != nil {
+		t.cfg.Overrun()
+	}
+	return b
 }
 
 // setLines replaces what is known about the m-lines on which the client sends.
