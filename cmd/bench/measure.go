@@ -9,8 +9,11 @@ import (
 	"time"
 )
 
-// settleTime is from a server's start to its idle figures.
-const settleTime = 500 * time.Millisecond
+const (
+	settleTime = 500 * time.Millisecond // from a server's start to its idle figures
+	// collectTime bounds the wait for a collection of the server's garbage.
+	collectTime = 5 * time.Second
+)
 
 // figures are what one measurement of a scene gave.
 type figures struct {
@@ -39,15 +42,7 @@ type sample struct {
 	inside
 }
 
-// memoryAfter is the memory in use, of the heap as the last collection left
-// it. If there was none since an earlier sample, the garbage counts as in use.
-func (s sample) memoryAfter(earlier sample) memory {
-	heap := s.liveHeap
-	if s.collections == earlier.collections {
-		heap = s.heap
-	}
-	return memory{s.rss, heap, s.stacks, s.goroutines}
-}
+func (s sample) memory() memory { return memory{s.rss, s.heap, s.stacks, s.goroutines} }
 
 // probe samples a child.
 type probe struct {
@@ -81,6 +76,9 @@ func (p plan) measure(ctx context.Context, s scene) (_ figures, err error) {
 	if err != nil {
 		return figures{}, err
 	}
+	if idle.collections > 0 { // the rest is garbage of the start
+		idle.heap = idle.liveHeap
+	}
 
 	through, past := newMeter(), newMeter()
 	direct, err := joinDirect(ctx, past)
@@ -111,7 +109,28 @@ func (p plan) measure(ctx context.Context, s scene) (_ figures, err error) {
 	if err != nil {
 		return figures{}, err
 	}
+	if after.inside, err = look.collected(ctx, after.inside); err != nil {
+		return figures{}, err
+	}
 	return evaluate(clients, idle, before, after, forwarded, reference)
+}
+
+// collected waits until the server has collected its garbage since in, and
+// returns in with the heap as it is then. Scrapes are garbage: they bring the
+// collection about. If it does not come, the garbage counts as in use.
+func (p probe) collected(ctx context.Context, in inside) (inside, error) {
+	for end := time.Now().Add(collectTime); time.Now().Before(end); {
+		now, err := scrape(ctx, p.client, p.child.base)
+		if err != nil {
+			return in, err
+		}
+		in.heap = now.heap
+		if now.collections > in.collections {
+			in.heap = now.liveHeap
+			break
+		}
+	}
+	return in, nil
 }
 
 // evaluate turns samples and counts into figures.
@@ -134,7 +153,7 @@ func evaluate(c *party, idle, before, after sample, through, past delivery) (fig
 		cpu:             cpu.Seconds() / seconds,
 		writes:          (after.writeCalls - before.writeCalls) / seconds,
 		written:         (after.written - before.written) / seconds,
-		idle:            idle.memoryAfter(sample{}), busy: after.memoryAfter(before),
+		idle:            idle.memory(), busy: after.memory(),
 	}, nil
 }
 
