@@ -30,8 +30,8 @@ type Snapshot struct {
 	Connection webrtc.PeerConnectionState
 	// Answered and Connected are when that first was so; zero before.
 	Answered, Connected time.Time
-	// Path of the media: local candidate type and protocol, "host udp" or
-	// "relay tcp"; "" before.
+	// Path of the media: local candidate type and protocol, "host udp"; of a
+	// relay the protocol is that to the TURN server, "relay tls". "" before.
 	Path string
 
 	Resumes   int // sockets that took up the session
@@ -117,7 +117,10 @@ func (b *Bot) Snapshot() Snapshot {
 
 func (p *peer) describe(s *Snapshot) {
 	s.Connection = p.pc.ConnectionState()
-	s.Path = p.path()
+	// Before, Pion's transports are being set up and must not be asked.
+	if s.Connection != webrtc.PeerConnectionStateNew && s.Connection != webrtc.PeerConnectionStateConnecting {
+		s.Path = p.path()
+	}
 	s.Received = p.tracks()
 	p.mu.Lock()
 	senders := slices.Clone(p.senders)
@@ -137,7 +140,26 @@ func (p *peer) path() string {
 	if err != nil || pair == nil {
 		return ""
 	}
+	if pair.Local.Typ == webrtc.ICECandidateTypeRelay {
+		return "relay " + p.relayProtocol()
+	}
 	return pair.Local.Typ.String() + " " + pair.Local.Protocol.String()
+}
+
+// relayProtocol is the transport to the TURN server in use.
+func (p *peer) relayProtocol() string {
+	report := p.pc.GetStats()
+	for _, stats := range report {
+		pair, ok := stats.(webrtc.ICECandidatePairStats)
+		if !ok || !pair.Nominated {
+			continue
+		}
+		local, ok := report[pair.LocalCandidateID].(webrtc.ICECandidateStats)
+		if ok && local.CandidateType == webrtc.ICECandidateTypeRelay {
+			return local.RelayProtocol
+		}
+	}
+	return "unknown"
 }
 
 func (s *sender) stats() SentStats {

@@ -45,6 +45,7 @@ type Options struct {
 	Lang          string // of the interface and of Accept-Language; "en-US"
 	Width, Height int    // of windows, in CSS pixels; 1280x800
 	Netns         string // network namespace to run in
+	Authority     string // PEM file of a certificate authority to trust, besides the usual ones
 	Args          []string
 	Prefs         map[string]any // Firefox only
 }
@@ -107,6 +108,12 @@ func Open(ctx context.Context, o Options) (*Browser, error) {
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
 	b := &Browser{Kind: o.Kind, options: o}
+	if o.Authority != "" {
+		if err := trust(ctx, o.Kind, profile, o.Authority); err != nil {
+			_ = os.RemoveAll(profile) // the first error is the one to report
+			return nil, err
+		}
+	}
 	switch o.Kind {
 	case Chromium:
 		b.driver, err = startChromium(ctx, o, profile)

@@ -162,14 +162,7 @@ func (p *Page) TryEval(expression string, out any) error {
 }
 
 func (p *Page) eval(ctx context.Context, expression string, out any) error {
-	value, err := p.page.eval(ctx, "(async () => JSON.stringify((await ("+expression+")) ?? null))()")
-	if err != nil || out == nil {
-		return err
-	}
-	if err := json.Unmarshal([]byte(value), out); err != nil {
-		return fmt.Errorf("decode %q: %w", value, err)
-	}
-	return nil
+	return evaluate(ctx, p.page, expression, out)
 }
 
 // WaitFor returns when a JavaScript expression, which may be a promise, is

@@ -1,0 +1,95 @@
+package trial
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"consilium/internal/netlab"
+)
+
+// answerPatience is how long an agent or a page may take to say its status.
+const answerPatience = 10 * time.Second
+
+// person is one end of a call.
+type person interface {
+	status(ctx context.Context) (Status, error)
+	// networkChanged is what the operating system does when the network has
+	// changed; browsers notice by themselves.
+	networkChanged() error
+	leave(ctx context.Context) error
+}
+
+// robot is a person played by an agent process.
+type robot struct {
+	cmd    *exec.Cmd
+	in     io.WriteCloser
+	out    *json.Decoder
+	errors *strings.Builder
+}
+
+// startRobot lets an agent join from a namespace.
+func startRobot(n netlab.Namespace, program string, c *certificate, cfg agentConfig) (*robot, error) {
+	cmd := n.Command(context.Background(), program, "agent")
+	// The environment's proxies and certificates are not the lab's.
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "SSL_CERT_FILE=" + c.authority, "SSL_CERT_DIR=/nonexistent"}
+	r := &robot{cmd: cmd, errors: &strings.Builder{}}
+	cmd.Stderr = r.errors
+	var err error
+	if r.in, err = cmd.StdinPipe(); err != nil {
+		return nil, fmt.Errorf("start agent: %w", err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, fmt.Errorf("start agent: %w", err)
+	}
+	r.out = json.NewDecoder(bufio.NewReader(out))
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start agent: %w", err)
+	}
+	line, err := json.Marshal(cfg)
+	if err == nil {
+		_, err = r.in.Write(append(line, '\n'))
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("configure agent: %w", err), r.leave(context.Background()))
+	}
+	return r, nil
+}
+
+func (r *robot) say(command string) error {
+	if _, err := io.WriteString(r.in, command+"\n"); err != nil {
+		return fmt.Errorf("tell agent: %w: %s", err, r.errors)
+	}
+	return nil
+}
+
+func (r *robot) status(context.Context) (s Status, err error) {
+	if err := r.say(askStatus); err != nil {
+		return s, err
+	}
+	if err := r.out.Decode(&s); err != nil {
+		return s, fmt.Errorf("ask agent: %w", err)
+	}
+	return s, nil
+}
+
+func (r *robot) networkChanged() error { return r.say(netChanged) }
+
+func (r *robot) leave(context.Context) error {
+	_ = r.say(leaveCall) // it may have ended
+	_ = r.in.Close()     // which ends it, if it has not
+	timer := time.AfterFunc(answerPatience, func() { _ = r.cmd.Process.Kill() })
+	defer timer.Stop()
+	if err := r.cmd.Wait(); err != nil {
+		return fmt.Errorf("agent: %w: %s", err, r.errors)
+	}
+	return nil
+}

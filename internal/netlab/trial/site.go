@@ -1,0 +1,162 @@
+package trial
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"consilium/internal/auth"
+	"consilium/internal/browser"
+	"consilium/internal/config"
+	"consilium/internal/netlab"
+)
+
+// Programs are the paths of the programs that run in a lab.
+type Programs struct {
+	Consilium string
+	Lab       string // has the command "agent"
+}
+
+// Build builds the programs from the repository at root into dir.
+func Build(ctx context.Context, root, dir string) (Programs, error) {
+	p := Programs{filepath.Join(dir, "consilium"), filepath.Join(dir, "lab")}
+	for out, pkg := range map[string]string{p.Consilium: "./cmd/consilium", p.Lab: "./cmd/lab"} {
+		cmd := exec.CommandContext(ctx, "go", "build", "-o", out, pkg)
+		cmd.Dir = root
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if text, err := cmd.CombinedOutput(); err != nil {
+			return p, fmt.Errorf("build %s: %w: %s", pkg, err, text)
+		}
+	}
+	return p, nil
+}
+
+// Kind of the patient's client.
+type Kind string
+
+// Kinds.
+const (
+	Pion     Kind = "pion"
+	Chromium      = Kind(browser.Chromium)
+	Firefox       = Kind(browser.Firefox)
+)
+
+// Site is a lab with a server in it, ready for calls.
+type Site struct {
+	Lab      *netlab.Lab
+	programs Programs
+	cert     *certificate
+	auth     *auth.Authority
+	server   *server
+	receiver *receiver
+	front    *front
+	browsers map[Kind]*browser.Browser
+	dir      string
+	rooms    int
+}
+
+// Open builds a network and starts a server in it. Files go to dir.
+func Open(ctx context.Context, p netlab.Profile, programs Programs, dir string) (_ *Site, err error) {
+	s := &Site{programs: programs, dir: dir, browsers: map[Kind]*browser.Browser{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	if s.Lab, err = netlab.New(ctx, p); err != nil {
+		return nil, err
+	}
+	if s.cert, err = makeCertificate(dir); err != nil {
+		return nil, err
+	}
+	if s.auth, err = auth.New(auth.Config{Keys: map[string]config.Key{keyID: {Secret: keySecret}}}); err != nil {
+		return nil, err
+	}
+	if s.receiver, err = startReceiver(s.Lab.Server); err != nil {
+		return nil, err
+	}
+	if s.server, err = newServer(s.Lab, programs.Consilium, dir, s.cert); err != nil {
+		return nil, err
+	}
+	if err = s.server.start(ctx); err != nil {
+		return nil, err
+	}
+	if p.Front {
+		if s.front, err = startFront(s.Lab.Server, s.cert); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// Close ends everything and removes the network.
+func (s *Site) Close() error {
+	var errs []error
+	for _, b := range s.browsers {
+		errs = append(errs, b.Close())
+	}
+	if s.front != nil {
+		errs = append(errs, s.front.close())
+	}
+	if s.server != nil {
+		errs = append(errs, s.server.stop())
+	}
+	if s.receiver != nil {
+		errs = append(errs, s.receiver.close())
+	}
+	if s.Lab != nil {
+		errs = append(errs, s.Lab.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// ServerLog is the file with what the server says.
+func (s *Site) ServerLog() string { return s.server.log }
+
+func (s *Site) token(room, identity string, role auth.Role) (string, error) {
+	token, err := s.auth.Mint(auth.Claims{Issuer: keyID, Room: room, Subject: identity, Name: identity, Role: role}, 10*time.Minute)
+	if err != nil {
+		return "", fmt.Errorf("make token: %w", err)
+	}
+	return token, nil
+}
+
+// doctor joins from beside the server.
+func (s *Site) doctor(room string) (person, error) {
+	token, err := s.token(room, "doctor", auth.RoleDoctor)
+	if err != nil {
+		return nil, err
+	}
+	return startRobot(s.Lab.Server, s.programs.Lab, s.cert, agentConfig{URL: netlab.ServerURL(true), Token: token, Other: "patient"})
+}
+
+// patient joins from behind the network that is tried.
+func (s *Site) patient(ctx context.Context, room string, kind Kind) (person, error) {
+	token, err := s.token(room, "patient", auth.RolePatient)
+	if err != nil {
+		return nil, err
+	}
+	if kind == Pion {
+		cfg := agentConfig{URL: netlab.ServerURL(true), Token: token, Other: "doctor"}
+		if s.Lab.Profile.Proxy {
+			cfg.Proxy = "http://" + netlab.ProxyAddress
+		}
+		return startRobot(s.Lab.Client, s.programs.Lab, s.cert, cfg)
+	}
+	b := s.browsers[kind]
+	if b == nil {
+		if b, err = startBrowser(ctx, s.Lab, browser.Kind(kind), s.cert); err != nil {
+			return nil, err
+		}
+		s.browsers[kind] = b
+	}
+	v, err := enter(ctx, b, netlab.ServerURL(true)+"/r/"+room+"#"+token)
+	if v == nil {
+		return nil, err
+	}
+	return v, err
+}
