@@ -184,6 +184,7 @@ func FuzzInbound(f *testing.F) {
 	}
 	f.Add(nack, true)
 	f.Add(media, false)
+	f.Add([]byte{0x8F, 205, 0, 5, 0, 0, 0, 1, 0, 0, 0x1E, 0x61, 0, 0, 0, 2, 0, 0, 0, 0, 0x20, 2, 4, 4}, true)
 	f.Fuzz(func(t *testing.T, b []byte, isRTCP bool) {
 		s, w := newStage(t, "video"), &wire{}
 		d := s.subscriber(w, true)

@@ -51,17 +51,12 @@ type leggedClient struct {
 	begun      bool
 	got        map[uint16]time.Time
 	duplicates int
-	missing    map[uint16]*hole
-}
-
-type hole struct {
-	noticed, asked time.Time
-	times          int
+	missing    map[uint16]int // how often it was asked for
 }
 
 func newLossyLeg(t *testing.T, c leggedClient, rtx bool) *lossyLeg {
 	l := &lossyLeg{t: t, s: newStage(t, media.Video), w: &wire{}, rnd: rand.New(rand.NewPCG(2026, 11)), oneWay: 25 * time.Millisecond, client: c, lost: map[uint16]time.Time{}}
-	l.client.got, l.client.missing = map[uint16]time.Time{}, map[uint16]*hole{}
+	l.client.got, l.client.missing = map[uint16]time.Time{}, map[uint16]int{}
 	l.d = l.s.subscriber(l.w, rtx)
 	l.d.cfg.Transport.rtt.add(2 * l.oneWay)
 	l.d.assign(l.s.track)
@@ -148,7 +143,7 @@ func (c *leggedClient) receive(p *rtp.Packet, now time.Time) {
 	}
 	if c.begun {
 		for s := c.highest + 1; int16(sequence-s) > 0; s++ {
-			c.missing[s] = &hole{noticed: now}
+			c.missing[s] = 0
 		}
 	}
 	if !c.begun || int16(sequence-c.highest) > 0 {
@@ -158,16 +153,116 @@ func (c *leggedClient) receive(p *rtp.Packet, now time.Time) {
 
 func (l *lossyLeg) ask(now time.Time) {
 	var ask []uint16
-	for s, h := range l.client.missing {
-		if h.times < l.client.tries {
-			h.times++
-			h.asked = now
+	for s, times := range l.client.missing {
+		if times < l.client.tries {
+			l.client.missing[s]++
 			ask = append(ask, s)
 		}
 	}
 	if len(ask) > 0 {
 		slices.SortFunc(ask, func(a, b uint16) int { return int(int16(a - b)) })
 		l.reply(&rtcp.TransportLayerNack{MediaSSRC: 7777, Nacks: rtcp.NackPairsFromSequenceNumbers(ask)}, now)
+	}
+}
+
+// report gives an egress feedback about packets from base on.
+func report(e *egress, base uint16, now time.Time, received ...bool) {
+	symbols := make([]uint16, len(received))
+	for i, ok := range received {
+		if ok {
+			symbols[i] = rtcp.TypeTCCPacketReceivedSmallDelta
+		}
+	}
+	e.feedback(&rtcp.TransportLayerCC{BaseSequenceNumber: base, PacketStatusCount: uint16(len(received)),
+		PacketChunks: []rtcp.PacketStatusChunk{&rtcp.StatusVectorChunk{SymbolList: symbols}}}, now)
+}
+
+// resendCase is a packet, sequence number 500, that is asked for at 100 ms and
+// again. It goes out at 0 ms under number 10, the next ones up to 14; resent
+// it has number 15, and 16 follows.
+type resendCase struct {
+	before   func(*egress)     // until 100 ms
+	then     func(*egress)     // after it was resent
+	resender func(r *resender) // what else is known
+	first    dropReason        // of the request at 100 ms
+	again    dropReason        // of the one askedAt
+	askedAt  int               // ms
+	settled  []uint16          // by feedback at askedAt + 10 ms
+	settle   func(*egress)
+}
+
+// testAt is an instant, in milliseconds, of a resendCase.
+func testAt(ms int) time.Time { return time.Unix(1000, int64(ms)*int64(time.Millisecond)) }
+
+func (tc resendCase) run(t *testing.T) {
+	const rtt = 50 * time.Millisecond
+	e, r, out := &egress{next: 10}, &resender{size: 64}, wayOut{&wire{}, make([]byte, 2)}
+	send := func(now time.Time) uint16 {
+		n, err := e.send(out, &rtp.Header{}, nil, now, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for sequence := range uint16(5) {
+		r.sent(500+sequence, send(testAt(0)), false, testAt(0))
+	}
+	if tc.before != nil {
+		tc.before(e)
+	}
+	ask := func(ms int) dropReason {
+		return r.judge(request{sequence: 500, now: testAt(ms), rtt: rtt, feedback: e})
+	}
+	if got := ask(100); got != tc.first {
+		t.Fatalf("first request: %v, want %v", got, tc.first)
+	} else if got == dropReasons {
+		r.resent(500, send(testAt(100)), testAt(100))
+		r.sent(505, send(testAt(101)), false, testAt(101))
+	}
+	if tc.then != nil {
+		tc.then(e)
+	}
+	if tc.resender != nil {
+		tc.resender(r)
+	}
+	if got := ask(tc.askedAt); got != tc.again {
+		t.Fatalf("second request: %v, want %v", got, tc.again)
+	}
+	if tc.settle != nil {
+		tc.settle(e)
+	}
+	got := r.settle(request{now: testAt(tc.askedAt + 10), rtt: rtt, feedback: e}, nil, func(dropReason) {})
+	if !slices.Equal(got, tc.settled) {
+		t.Fatalf("feedback settles %v, want %v", got, tc.settled)
+	}
+}
+
+func TestFeedbackDecidesWhatIsResent(t *testing.T) {
+	for name, tc := range map[string]resendCase{
+		"original arrived": {before: func(e *egress) { report(e, 10, testAt(90), true) }, first: dropResendArrived, again: dropResendArrived, askedAt: 200},
+		"original lost, resent arrived": {before: func(e *egress) { report(e, 10, testAt(90), false, true) },
+			then: func(e *egress) { report(e, 15, testAt(180), true) }, first: dropReasons, again: dropResendArrived, askedAt: 200},
+		"original was only late": {before: func(e *egress) { report(e, 10, testAt(90), false, true) },
+			then: func(e *egress) { report(e, 10, testAt(180), true) }, first: dropReasons, again: dropResendArrived, askedAt: 200},
+		"resent one lost": {then: func(e *egress) { report(e, 15, testAt(180), false, true) }, first: dropReasons, again: dropReasons, askedAt: 200},
+		"not known yet, then lost": {then: func(e *egress) { report(e, 10, testAt(110), false, true) }, first: dropReasons, again: dropResendWaiting, askedAt: 200,
+			settle: func(e *egress) { report(e, 15, testAt(210), false, true) }, settled: []uint16{500}},
+		"not known yet, then arrived": {then: func(e *egress) { report(e, 10, testAt(110), false, true) }, first: dropReasons, again: dropResendWaiting, askedAt: 200,
+			settle: func(e *egress) { report(e, 15, testAt(210), true) }},
+		"not known yet, then still not": {then: func(e *egress) { report(e, 10, testAt(110), false, true) }, first: dropReasons, again: dropResendWaiting, askedAt: 200,
+			settle: func(e *egress) { report(e, 14, testAt(210), true) }},
+		"passed over by feedback": {then: func(e *egress) { report(e, 16, testAt(180), true) }, first: dropReasons, again: dropResendUntold, askedAt: 200},
+		"passed over, but he is trusted": {then: func(e *egress) { report(e, 16, testAt(180), true) }, first: dropReasons, again: dropReasons, askedAt: 200,
+			resender: func(r *resender) { r.resends, r.first = resendTrust, testAt(-2000) }},
+		"passed over, he asks for what he has": {then: func(e *egress) { report(e, 16, testAt(180), true) }, first: dropReasons, again: dropResendUntold, askedAt: 200,
+			resender: func(r *resender) { r.resends, r.first, r.ignorant = resendTrust, testAt(-2000), true }},
+		"trusted, but the request crossed": {then: func(e *egress) { report(e, 16, testAt(130), true) }, first: dropReasons, again: dropResendRecent, askedAt: 140,
+			resender: func(r *resender) { r.resends, r.first = resendTrust, testAt(-2000) }},
+		"feedback has stopped, patience is over": {then: func(e *egress) { report(e, 10, testAt(90), false) }, first: dropReasons, again: dropResendUntold, askedAt: 900},
+		"feedback has stopped for good":          {then: func(e *egress) { report(e, 10, testAt(90), false) }, first: dropReasons, again: dropReasons, askedAt: 1200},
+		"there never was any":                    {first: dropReasons, again: dropReasons, askedAt: 1200},
+	} {
+		t.Run(name, tc.run)
 	}
 }
 
