@@ -70,6 +70,16 @@ func (x *Session) offer(ctx context.Context, o Offer) (Answer, error) {
 	return Answer{SDP: answer, Candidates: answerCandidates(answer)}, nil
 }
 
+// checkOffer checks the first offer of a session that does not exist yet.
+func checkOffer(req JoinRequest) error {
+	parsed, err := parseOffer(req.Offer.SDP)
+	if err != nil {
+		return err
+	}
+	_, err = (&Session{mode: req.Mode, person: req.Person}).plan(*req.Offer, parsed)
+	return err
+}
+
 func (x *Session) mayOffer() error {
 	if x.p.state == Waiting {
 		return fmt.Errorf("%w", ErrWaiting)
@@ -81,6 +91,9 @@ func (x *Session) mayOffer() error {
 // for the negotiation to be over: until then a peer may have no other owner.
 func (x *Session) beginOffer(o Offer, parsed parsedOffer) (plan, error) {
 	pl, err := x.plan(o, parsed)
+	if err == nil {
+		err = x.c.s.cfg.Media.checkCodecs(parsed, pl)
+	}
 	if err == nil {
 		x.c.s.wg.Add(1)
 	}

@@ -164,7 +164,8 @@ func (s *Server) Drain() {
 }
 
 // Join opens a session. It returns ErrBusy or ErrDraining when the server
-// can't take it, ErrNoGrant when the grants make it pointless.
+// can't take it, ErrNoGrant when the grants make it pointless, and what Offer
+// says of an offer that is given in advance.
 func (s *Server) Join(ctx context.Context, req JoinRequest) (*Session, error) {
 	if req.Notify == nil {
 		req.Notify = func(Notice) {}
@@ -174,6 +175,11 @@ func (s *Server) Join(ctx context.Context, req JoinRequest) (*Session, error) {
 		return nil, fmt.Errorf("%w: the token lets its bearer publish nothing", ErrNoGrant)
 	case req.Mode == Player && !g.Subscribe:
 		return nil, fmt.Errorf("%w: the token does not let its bearer watch", ErrNoGrant)
+	}
+	if req.Offer != nil {
+		if err := checkOffer(req); err != nil {
+			return nil, err
+		}
 	}
 	for {
 		c, _, err := s.callOf(CallSpec{Room: req.Room}, false)

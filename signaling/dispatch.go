@@ -32,8 +32,12 @@ func (s *session) input(in input) {
 		return
 	}
 	if m.refusal == nil && !m.kind.Numbered {
-		s.unnumbered(m)
-		return
+		if m.Seq == 0 {
+			s.unnumbered(m)
+			return
+		}
+		// It counts all the same, or everything after it would be out of order.
+		m.refusal = &failure{code: codeUnexpected, text: m.Type + " is outside the numbering: it has no seq"}
 	}
 	if m.Seq == 0 {
 		if m.refusal == nil {

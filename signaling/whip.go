@@ -181,12 +181,13 @@ func (h *mediaHub) open(r *http.Request, request sfu.JoinRequest, offer string) 
 	ctx, cancel := context.WithTimeout(r.Context(), s.cfg.Timing.Request)
 	defer cancel()
 	request.Client = map[string]any{"protocol": protocolOf(request.Mode), "user_agent": r.UserAgent()}
+	request.Offer = &sfu.Offer{SDP: offer}
 	session, err := s.cfg.SFU.Join(ctx, request)
 	if err != nil {
 		s.wg.Done()
 		return nil, "", h.failed("join", request.Person, err)
 	}
-	answer, err := session.Offer(ctx, sfu.Offer{SDP: offer})
+	answer, err := session.Offer(ctx, *request.Offer)
 	if err != nil {
 		session.Leave(media.EndLost)
 		s.wg.Done()

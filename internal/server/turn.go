@@ -76,14 +76,19 @@ func (s *Server) turnHost() string {
 	return s.network.addresses[0].String()
 }
 
-// iceServers mints the servers of one session.
-func (s *Server) iceServers(session, _ string) []signaling.ICEServer {
+// iceServers mints the servers of one session or, before there is one, of the
+// person who asks.
+func (s *Server) iceServers(session, identity string) []signaling.ICEServer {
 	if s.turn == nil {
 		return nil
 	}
-	c, err := s.turn.Mint(turn.Session, session)
+	kind, id := turn.Session, session
+	if session == "" {
+		kind, id = turn.User, identity
+	}
+	c, err := s.turn.Mint(kind, id)
 	if err != nil {
-		s.log.Error("no TURN credential for a session", "session", session, "err", err)
+		s.log.Error("no TURN credential", "session", session, "identity", identity, "err", err)
 		return nil
 	}
 	return []signaling.ICEServer{{URLs: s.turnURIs(), Username: c.Username, Credential: c.Password}}
