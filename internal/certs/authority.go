@@ -181,7 +181,7 @@ func (a *Authority) refuse(host string) error {
 
 func (a *Authority) permitsName(name string) bool {
 	for _, domain := range a.cert.PermittedDNSDomains {
-		if name == domain || strings.HasSuffix(name, "."+domain) {
+		if domain != nowhere && (name == domain || strings.HasSuffix(name, "."+domain)) {
 			return true
 		}
 	}
