@@ -74,11 +74,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			return err
 		}
 	}
-	results, err := p.run(ctx)
+	subject, err := describe(p.binary)
 	if err != nil {
 		return err
 	}
-	subject, err := describe(p.binary)
+	results, err := p.run(ctx)
 	if err != nil {
 		return err
 	}

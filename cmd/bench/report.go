@@ -10,8 +10,8 @@ import (
 // greatest)" of the rounds.
 func writeReport(w io.Writer, s subject, p plan, r results) error {
 	var out strings.Builder
-	fmt.Fprintf(&out, "Commit %s, %s, on %d cores of %s, Linux %s. %d rounds of %v each after %v; median (least to greatest).\n\n",
-		s.commit, s.goVersion, s.cores, s.cpu, s.kernel, p.rounds, p.window, p.warmUp)
+	fmt.Fprintf(&out, "Commit %s, %s, on %d cores of %s, Linux %s; load average before the run %s. %d rounds of %v each after %v; median (least to greatest).\n\n",
+		s.commit, s.goVersion, s.cores, s.cpu, s.kernel, s.load, p.rounds, p.window, p.warmUp)
 	ours, theirs := r.scenes[broadcastOurs], r.scenes[broadcastDefault]
 	plain, recorded := r.scenes[callsPlain], r.scenes[callsRecorded]
 	writeForwarding(&out, ours, theirs, plain, recorded)

@@ -14,6 +14,7 @@ type subject struct {
 	bytes             int64 // of the program
 	cores             int
 	cpu, kernel       string
+	load              string // of the machine before the run, by others; average of a minute
 }
 
 // describe reads what the program's file and the kernel say.
@@ -22,7 +23,7 @@ func describe(binary string) (subject, error) {
 	if err != nil {
 		return subject{}, fmt.Errorf("read the program's build information: %w", err)
 	}
-	s := subject{commit: "unknown", goVersion: info.GoVersion, cores: runtime.NumCPU(), cpu: "unknown", kernel: "unknown"}
+	s := subject{commit: "unknown", goVersion: info.GoVersion, cores: runtime.NumCPU(), cpu: "unknown", kernel: "unknown", load: "unknown"}
 	changed := ""
 	for _, setting := range info.Settings {
 		switch {
@@ -44,6 +45,9 @@ func describe(binary string) (subject, error) {
 	}
 	if text, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		s.kernel = strings.TrimSpace(string(text))
+	}
+	if text, err := os.ReadFile("/proc/loadavg"); err == nil {
+		s.load, _, _ = strings.Cut(string(text), " ")
 	}
 	return s, nil
 }
