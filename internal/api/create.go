@@ -198,7 +198,7 @@ func (a *API) publicURL(r *http.Request) string {
 	if a.config.PublicURL != "" {
 		return strings.TrimRight(a.config.PublicURL, "/")
 	}
-	if r.TLS != nil {
+	if r.TLS != nil || r.URL.Scheme == "https" { // the latter from a reverse proxy
 		return "https://" + r.Host
 	}
 	return "http://" + r.Host

@@ -39,11 +39,13 @@ func (s *Server) newSignaling() (*signaling.Server, error) {
 	})
 }
 
-func (s *Server) newHTTP() (*http.Server, error) {
+// newHTTP makes the server of pages, API and signalling, and the one that
+// answers plain HTTP beside TLS.
+func (s *Server) newHTTP() error {
 	mux := http.NewServeMux()
 	a, err := s.newAPI()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, p := range api.Prefixes() {
 		mux.Handle(p, a)
@@ -54,15 +56,27 @@ func (s *Server) newHTTP() (*http.Server, error) {
 	}
 	pages, err := web.Handler(web.Config{RecordingOff: !s.cfg.Recording.Enabled})
 	if err != nil {
-		return nil, fmt.Errorf("web client: %w", err)
+		return fmt.Errorf("web client: %w", err)
 	}
 	mux.Handle("/", pages)
+	proxies, err := prefixes("http.trusted_proxies", s.cfg.HTTP.TrustedProxies)
+	if err != nil {
+		return err
+	}
+	s.http = s.httpServer(s.strict(behind(proxies, mux)))
+	if s.certs != nil {
+		s.plain = s.httpServer(s.certs.Challenge(redirect(s.cfg.HTTP.PublicURL)))
+	}
+	return nil
+}
+
+func (s *Server) httpServer(h http.Handler) *http.Server {
 	return &http.Server{
-		Handler:           s.guard(mux),
+		Handler:           s.guard(h),
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: headerBytes,
 		ErrorLog:    slog.NewLogLogger(s.log.With("part", "http").Handler(), slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context { return context.Background() },
-	}, nil
+	}
 }
 
 // guard keeps a bug in a handler from taking the server down: the request

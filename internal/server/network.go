@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -36,15 +37,17 @@ type network struct {
 	tcp       ice.TCPMux // nil: no ICE-TCP
 	stun      []net.PacketConn
 	ports     []*portmux.Mux // one a TCP port
-	http      []net.Listener
+	http      []net.Listener // without TLS
+	https     []net.Listener // inside TLS
 	turn      []net.Listener
 	tcpPort   int // of ICE-TCP and TURN over TCP
 
 	httpAddress string // the first of http.address, with its real port
 }
 
-// openNetwork opens the sockets. What it has opened when one fails it closes.
-func openNetwork(c config.Config, log *slog.Logger) (_ *network, err error) {
+// openNetwork opens the sockets; secure is for the TCP ports, nil without TLS.
+// What it has opened when one fails it closes.
+func openNetwork(c config.Config, secure *tls.Config, log *slog.Logger) (_ *network, err error) {
 	n := &network{}
 	defer func() {
 		if err != nil {
@@ -61,7 +64,7 @@ func openNetwork(c config.Config, log *slog.Logger) (_ *network, err error) {
 	if err = n.openSTUN(c); err != nil {
 		return nil, err
 	}
-	if err = n.openTCP(c, log); err != nil {
+	if err = n.openTCP(c, secure, log); err != nil {
 		return nil, err
 	}
 	return n, nil
@@ -167,7 +170,7 @@ func (n *network) openSTUN(c config.Config) error {
 // openTCP opens the TCP ports: those of http.address, and media.tcp_port on
 // every media address. Each port is told apart by first bytes; HTTP is
 // answered only where http.address says so.
-func (n *network) openTCP(c config.Config, log *slog.Logger) error {
+func (n *network) openTCP(c config.Config, secure *tls.Config, log *slog.Logger) error {
 	plan, err := planTCP(c, n.addresses)
 	if err != nil {
 		return err
@@ -187,12 +190,13 @@ func (n *network) openTCP(c config.Config, log *slog.Logger) error {
 		if n.httpAddress == "" {
 			n.httpAddress = ls[0].Addr().String()
 		}
-		mux, err := portmux.New(portmux.Config{Listeners: ls, HTTPAllowed: p.http, Log: log})
+		mux, err := portmux.New(portmux.Config{Listeners: ls, HTTPAllowed: p.http, TLS: secure, Log: log})
 		if err != nil {
 			return err
 		}
 		n.ports = append(n.ports, mux)
 		n.http = append(n.http, mux.HTTP())
+		n.https = append(n.https, mux.HTTPS())
 		n.turn = append(n.turn, mux.TURN())
 		if n.tcp == nil && p.media {
 			n.tcpPort = ls[0].Addr().(*net.TCPAddr).Port
@@ -281,7 +285,7 @@ func (n *network) close() error {
 	if n.udp != nil {
 		errs = append(errs, n.udp.Close())
 	}
-	for _, l := range n.http {
+	for _, l := range slices.Concat(n.http, n.https) {
 		_ = l.Close()
 	}
 	return errors.Join(errs...)

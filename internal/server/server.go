@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"path/filepath"
 	"runtime/debug"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"consilium/internal/auth"
+	"consilium/internal/certs"
 	"consilium/internal/config"
 	"consilium/internal/event"
 	"consilium/internal/journal"
@@ -37,11 +39,13 @@ type Server struct {
 	journal  *journal.Journal
 	webhook  *webhook.Sender    // nil: none is configured
 	recorder *recorder.Recorder // nil: recording is off
+	certs    certs.Source       // nil: plain HTTP
 	network  *network
 	turn     *turn.Server // nil: TURN is off
 	sfu      *sfu.Server
 	signals  *signaling.Server
 	http     *http.Server
+	plain    *http.Server // beside TLS: redirects; else nil
 
 	ready    chan struct{}
 	draining sync.Once
@@ -86,7 +90,10 @@ func New(cfg config.Config, log *slog.Logger) (_ *Server, err error) {
 			return nil, fmt.Errorf("recording: %w", err)
 		}
 	}
-	if s.network, err = openNetwork(cfg, log.With("part", "network")); err != nil {
+	if s.certs, err = s.newCerts(); err != nil {
+		return nil, err
+	}
+	if s.network, err = openNetwork(cfg, s.tlsConfig(), log.With("part", "network")); err != nil {
 		return nil, err
 	}
 	if s.sfu, err = s.newSFU(); err != nil {
@@ -100,7 +107,7 @@ func New(cfg config.Config, log *slog.Logger) (_ *Server, err error) {
 	if s.signals, err = s.newSignaling(); err != nil {
 		return nil, err
 	}
-	if s.http, err = s.newHTTP(); err != nil {
+	if err = s.newHTTP(); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -166,9 +173,14 @@ func (s *Server) Ready() <-chan struct{} { return s.ready }
 // Handler is the HTTP side of the server.
 func (s *Server) Handler() http.Handler { return s.http.Handler }
 
-// Reload takes over what a SIGHUP may change: the keys of tokens.
+// Reload takes over what a SIGHUP may change: the keys of tokens, and the
+// contents of the certificate files. What fails keeps what it had.
 func (s *Server) Reload(cfg config.Config) error {
-	return s.auth.Reload(auth.Config{Keys: cfg.Keys})
+	err := s.auth.Reload(auth.Config{Keys: cfg.Keys})
+	if s.certs != nil {
+		err = errors.Join(err, s.certs.Reload())
+	}
+	return err
 }
 
 // Run serves until ctx is done and then stops: no new joins, clients are told,
@@ -200,14 +212,7 @@ func (s *Server) Run(ctx context.Context) error {
 	top.run("sfu", s.sfu.Run)
 	top.run("signaling", s.signals.Run)
 
-	for _, l := range s.network.http {
-		middle.run("http", func(context.Context) error {
-			if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-				return err
-			}
-			return nil
-		})
-	}
+	s.runHTTP(middle)
 	close(s.ready)
 	s.log.Info("ready", "http", s.network.httpAddress, "media", s.network.media.Advertised())
 
@@ -234,11 +239,40 @@ func (s *Server) drain() {
 	})
 }
 
+// runHTTP serves on every port: without TLS everything over plain HTTP, with
+// TLS everything over HTTPS and a redirect over plain HTTP.
+func (s *Server) runHTTP(st *stage) {
+	run := func(name string, server *http.Server, l net.Listener) {
+		st.run(name, func(context.Context) error {
+			if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
+			return nil
+		})
+	}
+	if s.certs == nil {
+		for _, l := range s.network.http {
+			run("http", s.http, l)
+		}
+		return
+	}
+	st.run("certificate", s.certs.Run)
+	for i := range s.network.https {
+		run("https", s.http, s.network.https[i])
+		run("http redirect", s.plain, s.network.http[i])
+	}
+}
+
 func (s *Server) closeHTTP() {
 	ctx, cancel := context.WithTimeout(context.Background(), httpTimeout)
 	defer cancel()
-	if err := s.http.Shutdown(ctx); err != nil {
-		_ = s.http.Close()
+	for _, server := range []*http.Server{s.http, s.plain} {
+		if server == nil {
+			continue
+		}
+		if err := server.Shutdown(ctx); err != nil {
+			_ = server.Close()
+		}
 	}
 }
 

@@ -56,7 +56,13 @@ func (s *Server) turnURIs() []string {
 	if len(s.network.turn) > 0 {
 		tcp = s.network.tcpPort
 	}
-	return turn.URIs(s.turnHost(), udp, tcp, 0)
+	secure := 0
+	host := s.turnHost()
+	// A certificate is for a name, and Firefox ignores turns: with an address.
+	if _, err := netip.ParseAddr(host); err != nil && s.certs != nil {
+		secure = tcp
+	}
+	return turn.URIs(host, udp, tcp, secure)
 }
 
 // turnHost is the host that clients know: that of the public URL, or else the
