@@ -112,6 +112,7 @@ type API struct {
 	answers  *answerStore
 	playback *playbackKey
 	diag     *rate.Limiter
+	precheck *rate.Limiter
 
 	requests *metrics.CounterVec
 	duration *metrics.Histogram
@@ -138,7 +139,7 @@ func New(config Config) (*API, error) {
 	a := &API{
 		config: config, log: config.Log, mux: http.NewServeMux(),
 		answers: newAnswerStore(), playback: newPlaybackKey(),
-		diag: rate.NewLimiter(diagRate, diagBurst),
+		diag: rate.NewLimiter(diagRate, diagBurst), precheck: rate.NewLimiter(precheckRate, precheckBurst),
 	}
 	a.register(config.Metrics)
 	a.mount()

@@ -21,6 +21,9 @@ const maxDiagEntries = 200
 type diagnostics struct {
 	Session string      `json:"session"` // if there ever was one
 	Entries []diagEntry `json:"entries"`
+	// Precheck is the outcome of a test of the device; there may then be no
+	// entries.
+	Precheck *precheckOutcome `json:"precheck"`
 }
 
 type diagEntry struct {
@@ -47,7 +50,7 @@ func (a *API) takeDiagnostics(w http.ResponseWriter, r *request) error {
 	if err := log.check(); err != nil {
 		return err
 	}
-	if !a.diag.AllowN(time.Now(), len(log.Entries)) {
+	if !a.diag.AllowN(time.Now(), max(1, len(log.Entries))) {
 		return problem.New(http.StatusTooManyRequests, problem.RateLimited, "too many client logs at once")
 	}
 	about := event.Event{Room: claims.Room, Participant: claims.Subject, Session: log.Session}
@@ -63,6 +66,10 @@ func (a *API) takeDiagnostics(w http.ResponseWriter, r *request) error {
 	for _, e := range log.Entries {
 		a.config.Journal.Emit(e.note(about))
 	}
+	if log.Precheck != nil {
+		a.config.Journal.Emit(log.Precheck.completed(about))
+		return noContent(w) // what a test finds is no failure of a call
+	}
 	first := slices.IndexFunc(log.Entries, func(e diagEntry) bool { return e.Code != "" })
 	if first >= 0 && !present {
 		a.config.Journal.Emit(log.Entries[first].failure(about))
@@ -72,7 +79,7 @@ func (a *API) takeDiagnostics(w http.ResponseWriter, r *request) error {
 
 func (d diagnostics) check() error {
 	switch {
-	case len(d.Entries) == 0 || len(d.Entries) > maxDiagEntries:
+	case len(d.Entries) == 0 && d.Precheck == nil || len(d.Entries) > maxDiagEntries:
 		return unusable(fmt.Sprintf("entries: 1 to %d", maxDiagEntries))
 	case d.Session != "" && !auth.Ident(d.Session):
 		return unusable("session: not the id of a session")
@@ -84,6 +91,9 @@ func (d diagnostics) check() error {
 		case e.Stage != "" && !slices.Contains(stages(), e.Stage):
 			return unusable(fmt.Sprintf("entries[%d]: stage: not a known stage", i))
 		}
+	}
+	if d.Precheck != nil {
+		return d.Precheck.check()
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"consilium/internal/auth"
 	"consilium/internal/event"
 )
 
@@ -181,6 +182,49 @@ func TestAClientsLogReachesTheJournal(t *testing.T) {
 	}
 }
 
+func TestTheOutcomeOfASelfTestIsAnEventAndNoFailure(t *testing.T) {
+	s := newSite(t)
+	id := s.open(t, `{"room": "red", "external_id": "x"}`)
+	const outcome = `{"precheck": {"verdict": "limited", "code": "UDP_BLOCKED", "checks": {
+		"udp": {"status": "failed", "code": "UDP_BLOCKED"}, "turn_tcp": {"status": "ok", "values": {"ms": 120}}}}}`
+	bearer := "Bearer " + s.token(t, "anna", "red", "patient")
+	if a := s.send(t, "POST", "/v1/diag", outcome, "Authorization", bearer); a.status != 204 {
+		t.Fatalf("%d %s", a.status, a.text)
+	}
+	timeline, err := s.journal.Timeline(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []event.Event
+	for _, e := range timeline {
+		if e.Participant == "anna" {
+			found = append(found, e)
+		}
+	}
+	if len(found) != 1 || found[0].Type != event.PrecheckCompleted || found[0].ExternalID != "x" ||
+		found[0].Data["verdict"] != "limited" || found[0].Data["code"] != "UDP_BLOCKED" {
+		t.Errorf("events = %+v", found)
+	}
+}
+
+func TestASelfTestGetsARoomThatLeavesNoTrace(t *testing.T) {
+	s := newSite(t)
+	a := s.send(t, "POST", "/v1/precheck", "{}", "Authorization", "Bearer "+s.token(t, "anna", "red", "patient"))
+	token, _ := a.json["token"].(string)
+	claims, err := s.auth.VerifyJoin(token)
+	if a.status != 200 || err != nil {
+		t.Fatalf("%d %s, %v", a.status, a.text, err)
+	}
+	if claims.Room != a.json["room"] || !event.InPrecheck(claims.Room) || claims.Subject != "anna" || claims.Grants.Has(auth.Admit) {
+		t.Errorf("claims = %+v", claims)
+	}
+	s.journal.Emit(event.Event{Type: event.CallStarted, Room: claims.Room, Call: "c_test"})
+	events, _, err := s.journal.Events(t.Context(), "", 100)
+	if err != nil || len(events) != 0 {
+		t.Errorf("events = %+v, %v", events, err)
+	}
+}
+
 func TestBadClientLogsAreRefused(t *testing.T) {
 	s := newSite(t)
 	bearer := "Bearer " + s.token(t, "anna", "red", "patient")
@@ -195,6 +239,11 @@ func TestBadClientLogsAreRefused(t *testing.T) {
 		"unknown stage":   {`{"entries": [{"stage": "lunch"}]}`, 422},
 		"strange session": {`{"session": "a b", "entries": [{}]}`, 422},
 		"unknown field":   {`{"entries": [{"x": 1}]}`, 422},
+		"verdict":         {`{"precheck": {"verdict": "fine"}}`, 422},
+		"code of a check": {`{"precheck": {"verdict": "good", "checks": {"udp": {"status": "ok", "code": "OOPS"}}}}`, 422},
+		"status":          {`{"precheck": {"verdict": "good", "checks": {"udp": {"status": "so so"}}}}`, 422},
+		"name of a check": {`{"precheck": {"verdict": "good", "checks": {"a b": {"status": "ok"}}}}`, 422},
+		"name of a value": {`{"precheck": {"verdict": "good", "checks": {"udp": {"status": "ok", "values": {"a b": 1}}}}}`, 422},
 		"not JSON":        {`entries`, 400},
 		"too long":        {strings.Repeat(" ", 70<<10), 413},
 	} {

@@ -107,6 +107,7 @@ func TestSchemasHaveTheFieldsOfTheTypes(t *testing.T) {
 		"NewCall": newCall{}, "NewParticipant": newParticipant{}, "CreatedCall": createdCall{}, "Invitation": invitation{},
 		"Call": callView{}, "Participant": participantView{}, "Track": trackView{}, "Event": event.Event{},
 		"TURNCredentials": TURNCredentials{}, "Diagnostics": diagnostics{}, "DiagnosticEntry": diagEntry{},
+		"PrecheckRoom": precheckRoom{}, "Precheck": precheckOutcome{}, "Check": checkOutcome{},
 	} {
 		t.Run(name, func(t *testing.T) {
 			schema, ok := schemas[name]

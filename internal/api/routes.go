@@ -52,6 +52,7 @@ func routes() []route {
 		{"GET", "/v1/events", admin, func(a *API) handler { return a.listEvents }},
 		{"GET", "/v1/turn", self, func(a *API) handler { return a.turnCredentials }},
 		{"POST", "/v1/diag", self, func(a *API) handler { return a.takeDiagnostics }},
+		{"POST", "/v1/precheck", self, func(a *API) handler { return a.openPrecheck }},
 		{"GET", "/v1/recordings", admin, func(a *API) handler { return a.listRecordings }},
 		{"GET", "/v1/recordings/{id}", self, func(a *API) handler { return a.showRecording }},
 		{"GET", "/v1/recordings/{id}/files/{name}", self, func(a *API) handler { return a.serveFile }},

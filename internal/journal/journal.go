@@ -106,8 +106,12 @@ func (j *Journal) register(r *metrics.Registry) {
 }
 
 // Emit takes an entry: it sets its id, and its time if that is zero, and hands
-// it to sinks and subscribers before it returns. It implements event.Sink.
+// it to sinks and subscribers before it returns. What happens in the room of a
+// precheck is dropped. It implements event.Sink.
 func (j *Journal) Emit(e event.Event) {
+	if event.InPrecheck(e.Room) {
+		return
+	}
 	now := time.Now()
 	if e.Time.IsZero() {
 		e.Time = now

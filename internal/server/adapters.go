@@ -19,6 +19,9 @@ import (
 type recorderAdapter struct{ *recorder.Recorder }
 
 func (a recorderAdapter) Arm(ctx context.Context, call media.Call) (sfu.Recording, error) {
+	if event.InPrecheck(call.Room) {
+		return unrecorded{}, nil
+	}
 	r, err := a.Recorder.Arm(ctx, call)
 	if refused, ok := errors.AsType[*recorder.Error](err); ok {
 		return nil, &sfu.CodedError{Code: refused.Code, Err: err}
