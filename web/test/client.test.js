@@ -7,6 +7,8 @@ import { watchAbsence } from '../static/js/client/absence.js';
 import { Failures } from '../static/js/client/failures.js';
 import { ClientLog } from '../static/js/client/log.js';
 import { Outbox } from '../static/js/client/outbox.js';
+import { judge } from '../static/js/client/precheck.js';
+import { only } from '../static/js/client/probe.js';
 import { Roster } from '../static/js/client/roster.js';
 import { StatsReporter } from '../static/js/client/stats.js';
 import { effect, signal } from '../static/js/lib/signal.js';
@@ -174,4 +176,24 @@ test('nobody came: said in time, and taken back when somebody does', async (cont
   await null;
   context.mock.timers.tick(300_000);
   assert.deepEqual(codes(), [], 'who was here and left is not absent');
+});
+
+test('one way for media is enough, and the verdict names the first thing that is missing', () => {
+  const all = Object.fromEntries(['page', 'camera', 'microphone', 'socket', 'udp', 'tcp', 'turn_udp', 'turn_tcp', 'turn_tls', 'media']
+    .map((name) => [name, { status: 'ok' }]));
+  const failed = (code) => ({ status: 'failed', code });
+  const verdict = (changes) => Object.values(judge(/** @type {any} */ ({ ...all, ...changes }))).join(' ').trim();
+  assert.equal(verdict({}), 'good');
+  assert.equal(verdict({ udp: failed('UDP_BLOCKED'), turn_udp: failed('NO_ROUTE') }), 'limited UDP_BLOCKED');
+  const none = Object.fromEntries(['udp', 'tcp', 'turn_udp', 'turn_tcp', 'turn_tls'].map((name) => [name, failed('NO_ROUTE')]));
+  assert.equal(verdict({ ...none, media: { status: 'skipped' } }), 'failed NO_ROUTE');
+  assert.equal(verdict({ camera: failed('CAM_BUSY'), microphone: failed('MIC_NONE') }), 'limited MIC_NONE');
+  assert.equal(verdict({ socket: failed('SIGNAL_LOST') }), 'failed SIGNAL_LOST');
+  assert.equal(verdict({ media: { status: 'ok', values: { loss: 0.2 } } }), 'limited DOWNLINK_WEAK');
+});
+
+test('an answer is cut down to the candidates of one protocol', () => {
+  const sdp = 'v=0\r\na=candidate:1 1 udp 1 192.0.2.1 443 typ host\r\na=candidate:2 1 TCP 1 192.0.2.1 443 typ host tcptype passive\r\n';
+  assert.equal(only('tcp', sdp), 'v=0\r\na=candidate:2 1 TCP 1 192.0.2.1 443 typ host tcptype passive\r\n');
+  assert.equal(only('', sdp), sdp);
 });

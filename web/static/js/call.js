@@ -10,6 +10,7 @@ import { isFailureCode } from './client/protocol.js';
 import { lang, preferredLanguage, t, useLanguage } from './lib/i18n.js';
 import { effect } from './lib/signal.js';
 import { callScreen } from './ui/call-screen.js';
+import { frameDenies } from './ui/frame-policy.js';
 import { joinScreen } from './ui/join.js';
 import { readClaims, wantedDevices } from './ui/join-token.js';
 import { keep, recall } from './ui/kept.js';
@@ -27,7 +28,7 @@ const token = location.hash.slice(1) || kept?.token || '';
 const claims = readClaims(token);
 const wanted = wantedDevices(claims);
 const log = new ClientLog();
-const local = new LocalMedia((stage, text, data, code) => log.add(stage, text, data, code));
+const local = new LocalMedia((stage, text, data, code) => log.add(stage, text, data, code), frameDenies);
 
 /** @type {Call | null} */
 let call = null;

@@ -34,7 +34,6 @@ export function diagnoseConnection(pc, { candidates, errors }) {
 export function diagnoseDevice(error, source) {
   const prefix = source === 'mic' ? 'MIC' : 'CAM';
   const name = error instanceof Error ? error.name : '';
-  if (name === 'NotAllowedError' && framePolicyDenies(source)) return 'FRAME_POLICY';
   switch (name) {
     case 'NotAllowedError':
     case 'SecurityError':
@@ -45,18 +44,6 @@ export function diagnoseDevice(error, source) {
     default:
       return `${prefix}_NONE`;
   }
-}
-
-/**
- * Whether it is the site around our page that keeps the device from us.
- * @param {'mic' | 'cam'} source
- */
-function framePolicyDenies(source) {
-  if (globalThis.self === globalThis.top) return false;
-  // Only Chromium can say for sure; elsewhere a frame is reason enough.
-  /** @type {{allowsFeature(name: string): boolean} | undefined} */
-  const policy = Reflect.get(globalThis.document ?? {}, 'featurePolicy');
-  return !policy?.allowsFeature(source === 'mic' ? 'microphone' : 'camera');
 }
 
 // Browsers inside other apps: they often have no camera and never say so.

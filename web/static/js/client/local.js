@@ -30,9 +30,13 @@ export class LocalMedia {
   /** @type {Publisher | null} */ #publisher = null;
   #allowed = { mic: true, cam: true };
 
-  /** @param {LogFn} log */
-  constructor(log) {
+  /**
+   * @param {LogFn} log
+   * @param {(source: 'mic' | 'cam') => boolean} [framed]  whether the site around the page keeps a device from it
+   */
+  constructor(log, framed = () => false) {
     this.log = log;
+    this.framed = framed;
   }
 
   /**
@@ -128,6 +132,7 @@ export class LocalMedia {
       track.stop(); // switched off while it was being opened
       track = null;
     }
+    if (code?.endsWith('_DENIED') && this.framed(source)) code = 'FRAME_POLICY';
     this[source].value = { track, muted, code };
     if (code) this.log('devices', `${source} not available`, {}, code);
     if (track) this.#watch(source, track, muted);

@@ -5,7 +5,7 @@ import { preferredLanguage, t, useLanguage } from '../lib/i18n.js';
 import { Scope } from '../lib/scope.js';
 import { brand, languageSelect } from './parts.js';
 
-/** @param {'landing' | 'admin' | 'selftest'} name */
+/** @param {'landing' | 'admin'} name */
 export async function noticePage(name) {
   await useLanguage(preferredLanguage());
   const scope = new Scope();
@@ -14,7 +14,8 @@ export async function noticePage(name) {
     h('header', { class: 'page-header' }, brand(), languageSelect(scope)),
     h('section', { class: 'card' },
       scope.text(h('h1'), `${name}.title`),
-      scope.text(h('p'), `${name}.text`))));
+      scope.text(h('p'), `${name}.text`),
+      name === 'landing' ? scope.text(h('a', { href: '/selftest', class: 'link', 'data-testid': 'to-selftest' }), 'landing.selftest') : null)));
   scope.effect(() => {
     document.title = `${t(`${name}.title`)} · Consilium`;
   });
