@@ -3,10 +3,12 @@ package e2e
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"consilium/internal/auth"
 	"consilium/internal/browser"
 	"consilium/internal/config"
+	"consilium/internal/event"
 )
 
 // phone is the window of a common telephone.
@@ -130,4 +132,47 @@ func TestAFailureIsSaidInWordsOnThePage(t *testing.T) {
 	p.join()
 	p.hasAll("failure", "failure-dismiss")
 	p.shoot("call-failure")
+}
+
+func TestTheSelfTestTriesEveryWayAndTheClinicHearsOfIt(t *testing.T) {
+	l := start(t, nil)
+	for _, kind := range []browser.Kind{browser.Chromium, browser.Firefox} {
+		t.Run(string(kind), func(t *testing.T) {
+			l := l.in(t)
+			b := browser.Start(t, browser.Options{Kind: kind})
+			identity := "patient-" + string(kind)
+			p := l.look(b, identity, "/selftest#"+l.token("room", identity, auth.RolePatient), browser.PageOptions{})
+			p.Click("selftest-start")
+			p.WaitForWithin("the verdict", `document.querySelector('[data-testid=selftest-verdict]')?.checkVisibility()`, time.Minute)
+			p.shoot("selftest")
+			for _, check := range []string{"page", "camera", "microphone", "socket", "udp", "tcp", "turn_udp", "turn_tcp", "media"} {
+				var status string
+				p.Eval(`document.querySelector('[data-testid=check-`+check+`]').dataset.status`, &status)
+				if status != "ok" {
+					t.Errorf("%s: %s", check, status)
+				}
+			}
+			e := l.waitEvent(event.PrecheckCompleted, identity, patience)
+			if e.Room != "room" || e.Data["verdict"] != "good" {
+				t.Errorf("the event says %v in %s", e.Data, e.Room)
+			}
+		})
+	}
+	for _, e := range l.events() {
+		if e.Type != event.PrecheckCompleted {
+			t.Errorf("the test left a trace: %s in %s", e.Type, e.Room)
+		}
+	}
+	if list := l.recordings(); len(list) != 0 {
+		t.Errorf("%d recordings, want none", len(list))
+	}
+}
+
+func TestTheSelfTestWithoutALinkSaysWhatItCannotTry(t *testing.T) {
+	l := start(t, nil)
+	p := l.look(browser.Start(t, browser.Options{NoDevices: true}), "selftest", "/selftest", phone)
+	p.hasAll("page-selftest", "selftest-no-link", "check-udp")
+	p.Click("selftest-start")
+	p.WaitFor("the verdict", `document.querySelector('[data-testid=selftest-verdict]').dataset.verdict === 'limited'`)
+	p.shoot("selftest-phone")
 }

@@ -1,0 +1,306 @@
+package e2e
+
+import (
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"consilium/internal/auth"
+	"consilium/internal/browser"
+	"consilium/internal/config"
+	"consilium/internal/event"
+)
+
+// Each failure is forced in a real browser and must be named by exactly its
+// code: to the person, on the page; to the MIS, in the feed. One server and one
+// browser serve many of them, each with a room and a window of its own.
+
+// in is the same server for a subtest.
+func (l *lab) in(t *testing.T) *lab {
+	same := *l
+	same.t = t
+	return &same
+}
+
+// open opens an address in a window of its own.
+func (l *lab) open(b *browser.Browser, identity, address string) *person {
+	l.t.Helper()
+	p := &person{Page: b.NewPage(l.t, identity, browser.PageOptions{}), l: l, identity: identity}
+	p.Goto(address)
+	return p
+}
+
+// sign makes a token with any claims, also of a kind that nobody should make.
+func (l *lab) sign(identity string, claims jwt.MapClaims) string {
+	l.t.Helper()
+	all := jwt.MapClaims{
+		"iss": config.DevKeyID, "sub": identity, "room": "room-" + identity, "role": "patient",
+		"exp": time.Now().Add(tokenTTL).Unix(),
+	}
+	maps.Copy(all, claims)
+	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, all).SignedString([]byte(config.DevSecret))
+	l.must(err)
+	return token
+}
+
+// invite is a link to a room of the person's own with such a token.
+func (l *lab) invite(base, identity string, claims jwt.MapClaims) string {
+	l.t.Helper()
+	return base + "/r/room-" + identity + "#" + l.sign(identity, claims)
+}
+
+// agree joins from the join page, whatever comes of it.
+func (p *person) agree() {
+	p.l.t.Helper()
+	p.Click("consent-accept")
+	p.Click("join")
+}
+
+// isTold waits until the page names this failure, and no other.
+func (p *person) isTold(code event.Code) {
+	p.l.t.Helper()
+	const codes = `[...document.querySelectorAll('[data-testid=failure]')].map(f => f.dataset.code).join()`
+	p.WaitFor(string(code), codes+` === '`+string(code)+`'`)
+	if words := p.Text("failure"); len(words) < 20 || strings.Contains(words, "code.") {
+		p.l.t.Errorf("%s is said as %q", code, words)
+	}
+}
+
+// hearsFailure waits for participant.failed of somebody and fails unless each
+// there is has this code.
+func (l *lab) hearsFailure(identity string, code event.Code, stage event.Stage) {
+	l.t.Helper()
+	l.waitEvent(event.ParticipantFailed, identity, patience)
+	for _, e := range l.events() {
+		if e.Type == event.ParticipantFailed && e.Participant == identity && (e.Code != code || e.Stage != stage) {
+			l.t.Errorf("the feed says %s at %s, want %s at %s", e.Code, e.Stage, code, stage)
+		}
+	}
+}
+
+func TestADeviceThatCannotBeHadIsNamed(t *testing.T) {
+	l := start(t, nil)
+	onlyCam := jwt.MapClaims{"grants": []string{"publish.video", "subscribe"}}
+	onlyMic := jwt.MapClaims{"grants": []string{"publish.audio", "subscribe"}}
+	for name, test := range map[string]struct {
+		browser browser.Options
+		codes   map[event.Code]jwt.MapClaims
+	}{
+		"refused in chromium": {browser.Options{DenyPermissions: true},
+			map[event.Code]jwt.MapClaims{event.CamDenied: onlyCam, event.MicDenied: onlyMic}},
+		"missing in chromium": {browser.Options{NoDevices: true},
+			map[event.Code]jwt.MapClaims{event.CamNone: onlyCam, event.MicNone: onlyMic}},
+		"refused in firefox": {browser.Options{Kind: browser.Firefox, DenyPermissions: true},
+			map[event.Code]jwt.MapClaims{event.CamDenied: onlyCam, event.MicDenied: onlyMic}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := browser.Start(t, test.browser)
+			for code, claims := range test.codes {
+				t.Run(string(code), func(t *testing.T) {
+					l := l.in(t)
+					identity := strings.ReplaceAll(name, " ", "-") + "-" + string(code)
+					p := l.open(b, identity, l.invite(l.url, identity, claims))
+					p.isTold(code)
+					// The person has not joined and may never do so.
+					l.hearsFailure(identity, code, event.StageDevices)
+				})
+			}
+		})
+	}
+}
+
+func TestALinkThatIsNotGoodIsNamed(t *testing.T) {
+	l := start(t, nil)
+	b := browser.Start(t, browser.Options{})
+	for code, claims := range map[event.Code]jwt.MapClaims{
+		event.TokenBad:     {"iss": "somebody-else"},
+		event.TokenExpired: {"exp": time.Now().Add(-time.Hour).Unix()},
+		event.TokenEarly:   {"nbf": time.Now().Add(time.Hour).Unix(), "exp": time.Now().Add(2 * time.Hour).Unix()},
+	} {
+		t.Run(string(code), func(t *testing.T) {
+			l := l.in(t)
+			p := l.open(b, string(code), l.invite(l.url, string(code), claims))
+			p.agree()
+			p.WaitVisible("failed")
+			p.isTold(code)
+			if code != event.TokenBad { // nobody knows whose that was
+				l.hearsFailure(string(code), code, event.StageSocket)
+			}
+		})
+	}
+}
+
+func TestARefusalToBeRecordedIsNamed(t *testing.T) {
+	l := start(t, nil)
+	p := l.open(browser.Start(t, browser.Options{}), "patient", l.invite(l.url, "patient", nil))
+	p.Click("consent-refuse")
+	p.WaitVisible("failed")
+	p.isTold(event.ConsentDeclined)
+	l.waitEvent(event.ConsentRefused, "patient", patience)
+	l.hearsFailure("patient", event.ConsentDeclined, event.StagePage)
+}
+
+func TestAPageWithoutHTTPSIsNamed(t *testing.T) {
+	l := start(t, nil)
+	b := browser.Start(t, browser.Options{Args: []string{"--host-resolver-rules=MAP clinic.test 127.0.0.1"}})
+	base := strings.Replace(l.url, "127.0.0.1", "clinic.test", 1)
+	p := l.open(b, "patient", l.invite(base, "patient", nil))
+	p.WaitVisible("failed")
+	p.isTold(event.InsecurePage)
+	l.hearsFailure("patient", event.InsecurePage, event.StagePage)
+}
+
+// proxy is a web server of a site in front of ours: it serves page at "/" and
+// passes the rest on, changed.
+func (l *lab) proxy(page string, refuse string, change func(*http.Response) error) string {
+	target, err := url.Parse(l.url)
+	l.must(err)
+	pass := &httputil.ReverseProxy{
+		Rewrite:        func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		ModifyResponse: change,
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", pass)
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = w.Write([]byte(page)) // the browser went away: the test will say so
+	})
+	if refuse != "" {
+		mux.HandleFunc(refuse, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
+	}
+	server := httptest.NewServer(mux)
+	l.t.Cleanup(server.Close)
+	return server.URL
+}
+
+// framable lets other sites put our pages in a frame.
+func framable(r *http.Response) error {
+	policy := r.Header.Get("Content-Security-Policy")
+	r.Header.Set("Content-Security-Policy", strings.Replace(policy, "frame-ancestors 'none'; ", "", 1))
+	r.Header.Del("Permissions-Policy")
+	return nil
+}
+
+func TestAFrameThatKeepsTheCameraBackIsNamed(t *testing.T) {
+	l := start(t, nil)
+	b := browser.Start(t, browser.Options{})
+	for name, frame := range map[string]string{
+		// To the browser localhost is another site than 127.0.0.1.
+		"of another site":  `<iframe width=900 height=900 src="HOST/r/ROOM"></iframe>`,
+		"of the same site": `<iframe width=900 height=900 allow="camera 'none'; microphone 'none'" src="/r/ROOM"></iframe>`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := l.in(t)
+			identity := strings.ReplaceAll(name, " ", "-")
+			inner := l.proxy("", "", framable)
+			room := "room-" + identity + "#" + l.sign(identity, nil)
+			host := strings.Replace(inner, "127.0.0.1", "localhost", 1)
+			outer := l.proxy(strings.NewReplacer("HOST", host, "ROOM", room).Replace(frame), "", framable)
+			p := l.open(b, identity, outer)
+			l.hearsFailure(identity, event.FramePolicy, event.StageDevices)
+			if name == "of the same site" { // into the other one nobody can look
+				p.WaitFor("the words", `document.querySelector('iframe').contentDocument.querySelector('[data-testid=failure]')?.dataset.code === 'FRAME_POLICY'`)
+			}
+		})
+	}
+}
+
+func TestASocketThatIsNotLetThroughIsNamed(t *testing.T) {
+	l := start(t, nil)
+	b := browser.Start(t, browser.Options{})
+	base := l.proxy("", "/ws", nil)
+	p := l.open(b, "patient", l.invite(base, "patient", nil))
+	p.agree()
+	p.WaitVisible("connecting")
+	p.isTold(event.SignalLost)
+	l.hearsFailure("patient", event.SignalLost, event.StageSocket)
+}
+
+func TestASocketThatIsCutIsNamedUntilItIsBack(t *testing.T) {
+	l := start(t, nil)
+	b := browser.Start(t, browser.Options{})
+	c := newCutter(t, l.server.Address())
+	base := "http://" + c.listener.Addr().String()
+	p := l.open(b, "patient", l.invite(base, "patient", nil))
+	p.agree()
+	p.WaitVisible("call")
+	p.WaitFor("media", `document.querySelector('[data-testid=call]').dataset.media === 'connected'`)
+	c.set(true)
+	p.isTold(event.SignalLost)
+	c.set(false)
+	p.WaitGone("failure")
+	call := l.waitEvent(event.ParticipantJoined, "patient", patience).Call
+	l.waitNote(call, "patient", event.SignalLost)
+}
+
+// waitNote waits until the call's journal has a line of a participant's own log
+// with this code.
+func (l *lab) waitNote(call, identity string, code event.Code) {
+	l.t.Helper()
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	for deadline := time.Now().Add(patience); ; <-ticker.C {
+		var timeline struct{ Events []event.Event }
+		l.get("/v1/calls/"+call+"/journal", &timeline)
+		found := slices.ContainsFunc(timeline.Events, func(e event.Event) bool {
+			return e.Type == event.NoteClient && e.Participant == identity && e.Code == code
+		})
+		if found {
+			return
+		}
+		if time.Now().After(deadline) {
+			l.t.Fatalf("no %s of %s in the journal", code, identity)
+		}
+	}
+}
+
+func TestASecondWindowOfTheSamePersonEndsTheFirst(t *testing.T) {
+	l := start(t, nil)
+	b := browser.Start(t, browser.Options{})
+	first := l.enter(b, "room", "doctor", auth.RoleDoctor)
+	second := l.enter(b, "room", "doctor", auth.RoleDoctor)
+	first.WaitFor("the end", `document.querySelector('[data-testid=ended]')?.dataset.code === 'SESSION_REPLACED'`)
+	second.WaitVisible("call")
+}
+
+func TestThatNobodyComesIsNamedUntilSomebodyDoes(t *testing.T) {
+	l := start(t, nil)
+	b := browser.Start(t, browser.Options{})
+	p := l.visit(b, "room", "doctor", auth.RoleDoctor, browser.PageOptions{})
+	p.Eval(`document.documentElement.dataset.peerAbsent = '1.5'`, nil)
+	p.join()
+	p.isTold(event.PeerAbsent)
+	l.waitNote(l.waitEvent(event.ParticipantJoined, "doctor", patience).Call, "doctor", event.PeerAbsent)
+	l.bot("room", "patient", auth.RolePatient, nil)
+	p.WaitVisible("tile")
+	p.WaitGone("failure")
+}
+
+func TestADeviceWithoutANetworkIsNamed(t *testing.T) {
+	l := start(t, func(c *config.Config) { c.TURN.Enabled = false })
+	// As a policy or an extension may have it: relays only, and there is none.
+	b := browser.Start(t, browser.Options{Kind: browser.Firefox, Prefs: map[string]any{"media.peerconnection.ice.relay_only": true}})
+	// Firefox itself writes an error to the console.
+	p := &person{Page: b.NewPage(t, "patient", browser.PageOptions{AllowErrors: true}), l: l, identity: "patient"}
+	p.Goto(l.invite(l.url, "patient", nil))
+	p.agree()
+	p.WaitVisible("call")
+	p.isTold(event.NoCandidates)
+	l.hearsFailure("patient", event.NoCandidates, event.StageICE)
+}
+
+func TestAServerThatStopsIsNamed(t *testing.T) {
+	l := start(t, nil)
+	p := l.enter(browser.Start(t, browser.Options{}), "room", "doctor", auth.RoleDoctor)
+	l.stop()
+	p.WaitVisible("failed")
+	p.isTold(event.ServerRestart)
+}
