@@ -57,7 +57,7 @@ type Config struct {
 	// Socket, if set, carries all media but relayed one. The bot closes it.
 	Socket net.PacketConn
 	// Relay uses nothing but the TURN servers of the welcome; RelayProtocol,
-	// "udp" or "tcp", picks among them.
+	// "udp", "tcp" or "tls", picks among them.
 	Relay         bool
 	RelayProtocol string
 	// EveryPath uses all that a browser would: both families, ICE-TCP, and the

@@ -90,9 +90,22 @@ func pickURLs(urls []string, cfg Config) []string {
 		return nil
 	}
 	return slices.DeleteFunc(slices.Clone(urls), func(u string) bool {
-		tcp := strings.Contains(u, "transport=tcp")
-		return !strings.HasPrefix(u, "turn") || cfg.RelayProtocol != "" && tcp != (cfg.RelayProtocol == "tcp")
+		protocol := relayProtocol(u)
+		return protocol == "" || cfg.RelayProtocol != "" && protocol != cfg.RelayProtocol
 	})
+}
+
+// relayProtocol is how a TURN URI (RFC 7065) is reached; "" if it is none.
+func relayProtocol(uri string) string {
+	switch {
+	case strings.HasPrefix(uri, "turns:"):
+		return "tls"
+	case !strings.HasPrefix(uri, "turn:"):
+		return ""
+	case strings.HasSuffix(uri, "?transport=tcp"):
+		return "tcp"
+	}
+	return "udp"
 }
 
 func (p *peer) api(cfg Config) (*webrtc.API, error) {

@@ -10,6 +10,7 @@ package browser
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"testing"
@@ -45,9 +46,14 @@ type Options struct {
 	Lang          string // of the interface and of Accept-Language; "en-US"
 	Width, Height int    // of windows, in CSS pixels; 1280x800
 	Netns         string // network namespace to run in
-	Authority     string // PEM file of a certificate authority to trust, besides the usual ones
-	Args          []string
-	Prefs         map[string]any // Firefox only
+	// Trust is a PEM file of a certificate authority that is installed as an
+	// administrator would. It needs certutil (libnss3-tools).
+	Trust string
+	// Hosts are names that lead to this machine's loopback address.
+	Hosts     []string
+	Authority string // PEM file of a certificate authority to trust, besides the usual ones
+	Args      []string
+	Prefs     map[string]any // Firefox only
 }
 
 // driver is what differs between browsers.
@@ -107,6 +113,9 @@ func Open(ctx context.Context, o Options) (*Browser, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
+	if err := install(ctx, o, profile); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(profile))
+	}
 	b := &Browser{Kind: o.Kind, options: o}
 	if o.Authority != "" {
 		if err := trust(ctx, o.Kind, profile, o.Authority); err != nil {

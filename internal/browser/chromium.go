@@ -47,6 +47,13 @@ func chromiumArgs(o Options, profile string) []string {
 	default:
 		args = append(args, "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 	}
+	var rules []string
+	for _, host := range o.Hosts {
+		rules = append(rules, "MAP "+host+" 127.0.0.1")
+	}
+	if len(rules) > 0 {
+		args = append(args, "--host-resolver-rules="+strings.Join(rules, ","))
+	}
 	if o.Video != "" {
 		args = append(args, "--use-file-for-fake-video-capture="+o.Video)
 	}

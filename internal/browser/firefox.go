@@ -71,6 +71,9 @@ func firefoxPrefs(o Options) map[string]any {
 	if o.DenyPermissions {
 		prefs["permissions.default.camera"], prefs["permissions.default.microphone"] = 2, 2
 	}
+	if len(o.Hosts) > 0 {
+		prefs["network.dns.localDomains"] = strings.Join(o.Hosts, ",")
+	}
 	maps.Copy(prefs, o.Prefs)
 	return prefs
 }

@@ -122,14 +122,15 @@ m.onsets = async (videoSelector, audioSelector, ms) => {
 return true;
 })()`
 
-// peersScript runs before the page's own scripts. relay is "", "udp" or "tcp".
+// peersScript runs before the page's own scripts. relay is "", "udp", "tcp" or "tls".
 func peersScript(relay string) string {
 	return fmt.Sprintf(`
 window.__peers = [];
 window.RTCPeerConnection = ((relay) => {
 	const only = (config = {}) => {
 		if (!relay) return config;
-		const wanted = (url) => url.startsWith('turn') && url.includes('transport=tcp') === (relay === 'tcp');
+		const wanted = (url) => relay === 'tls' ? url.startsWith('turns:')
+			: url.startsWith('turn:') && url.includes('transport=tcp') === (relay === 'tcp');
 		const iceServers = (config.iceServers ?? [])
 			.map((s) => ({...s, urls: [s.urls].flat().filter(wanted)})).filter((s) => s.urls.length);
 		return {...config, iceServers, iceTransportPolicy: 'relay'};

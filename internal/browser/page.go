@@ -23,8 +23,8 @@ type PageOptions struct {
 	Mobile        bool    // Chromium only
 	// Peers keeps the page's PeerConnections in window.__peers, for Stats.
 	Peers bool
-	// Relay lets the page's PeerConnections use nothing but TURN over "udp" or
-	// "tcp". It implies Peers.
+	// Relay lets the page's PeerConnections use nothing but TURN over "udp",
+	// "tcp" or "tls". It implies Peers.
 	Relay string
 	// AllowErrors does not fail the test for uncaught errors in the page.
 	AllowErrors bool
