@@ -8,7 +8,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"consilium/internal/certs"
 	"consilium/internal/journal"
 	"consilium/internal/metrics"
 	"consilium/internal/webhook"
@@ -43,6 +45,7 @@ func TestTheReferenceListsTheMetricsOfTheLeaves(t *testing.T) {
 	if err := j.Run(ended); err != nil { // closes the database
 		t.Fatal(err)
 	}
+	registerCertificates(t, r)
 	if err := r.Err(); err != nil {
 		t.Error(err)
 	}
@@ -57,10 +60,30 @@ func TestTheReferenceListsTheMetricsOfTheLeaves(t *testing.T) {
 	}
 	// Of the parts that are registered here, nothing else is documented.
 	for _, name := range names {
-		for _, part := range []string{"consilium_journal_", "consilium_webhook_", "consilium_events_", "consilium_failures_", "consilium_go_"} {
+		for _, part := range []string{"consilium_journal_", "consilium_webhook_", "consilium_events_", "consilium_failures_", "consilium_go_", "consilium_certificate_"} {
 			if strings.HasPrefix(name, part) && !slices.Contains(r.Names(), name) {
 				t.Errorf("%s is documented and does not exist", name)
 			}
 		}
+	}
+}
+
+// registerCertificates registers what a server with certificate files does.
+func registerCertificates(t *testing.T, r *metrics.Registry) {
+	t.Helper()
+	authority, err := certs.NewAuthority("Test", []string{"video.example"}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key, err := authority.Issue([]string{"video.example"}, certs.MinLifetime, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := certs.FilesConfig{CertFile: filepath.Join(t.TempDir(), "c"), KeyFile: filepath.Join(t.TempDir(), "k"), Metrics: r}
+	if err := certs.WritePair(cfg.CertFile, cfg.KeyFile, cert, key); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := certs.NewFiles(cfg); err != nil {
+		t.Fatal(err)
 	}
 }

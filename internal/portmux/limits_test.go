@@ -1,9 +1,13 @@
 package portmux
 
 import (
+	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
+	"os"
+	"runtime/debug"
 	"sync"
 	"testing"
 	"time"
@@ -164,4 +168,50 @@ func TestConnectionsNobodyAcceptsAreClosed(t *testing.T) {
 		}
 	}
 	_ = conns
+}
+
+func TestFailedHandshakesLeaveNoDescriptors(t *testing.T) {
+	m, addr := serve(t, Config{TLS: &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}}})
+	descriptors := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Skip("descriptors can't be counted here")
+		}
+		return len(entries)
+	}
+	// The collector would close what was forgotten.
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	before := descriptors()
+	const attempts = 200
+	for range attempts {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		send(t, c, append([]byte{0x16, 3, 1, 0, 200}, make([]byte, 200)...))
+		closedAfterAlert(t, c)
+	}
+	if got := m.Stats().Dropped["handshake"]; got != attempts {
+		t.Errorf("%d counted, want %d", got, attempts)
+	}
+	deadline := time.Now().Add(5 * time.Second)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for ; descriptors() > before; <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d descriptors before, %d after %d failed handshakes", before, descriptors(), attempts)
+		}
+	}
+}
+
+// closedAfterAlert reads to the end, which must come soon, and closes c.
+func closedAfterAlert(t *testing.T, c net.Conn) {
+	t.Helper()
+	defer c.Close()
+	if err := c.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, c); isTimeout(err) {
+		t.Fatal("a failed handshake stays open")
+	}
 }

@@ -229,6 +229,19 @@ func TestProtocolsInsideTLSAreToldApart(t *testing.T) {
 			accept(t, tc.to, tc.bytes)
 		})
 	}
+	t.Run("HTTPS says what was negotiated", func(t *testing.T) {
+		c := tls.Client(dial(t, addr), &tls.Config{InsecureSkipVerify: true, ServerName: "video.example"})
+		send(t, c, []byte("GET"))
+		in, err := m.HTTPS().Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer in.Close()
+		state, ok := in.(interface{ ConnectionState() tls.ConnectionState })
+		if !ok || state.ConnectionState().ServerName != "video.example" {
+			t.Errorf("%T does not say that it is TLS", in)
+		}
+	})
 	t.Run("garbage for a handshake", func(t *testing.T) {
 		c := dial(t, addr)
 		send(t, c, []byte{0x16, 3, 1, 0, 5, 9, 9, 9, 9, 9})
@@ -237,7 +250,7 @@ func TestProtocolsInsideTLSAreToldApart(t *testing.T) {
 			t.Error("still open")
 		}
 	})
-	if s := m.Stats(); s.Dropped["handshake"] != 1 || s.InTLS["turn"] != 2 || s.InTLS["http"] != 1 {
+	if s := m.Stats(); s.Dropped["handshake"] != 1 || s.InTLS["turn"] != 2 || s.InTLS["http"] != 2 {
 		t.Errorf("counted %+v", s)
 	}
 }
