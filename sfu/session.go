@@ -77,6 +77,22 @@ func (x *Session) tellSelf(e event.Event) {
 	}
 }
 
+// tellCall emits an event and tells it to everybody in the call: to the session
+// itself with the evidence, to the others without.
+func (x *Session) tellCall(e event.Event) {
+	x.tellSelf(e)
+	if x.c.participants[x.p.identity] != x.p {
+		return // a player, of whom nobody knows
+	}
+	e.Participant, e.Session, e.Call, e.Time = x.p.identity, x.id, x.c.id, time.Now()
+	e.Evidence = nil
+	for _, other := range x.c.sessions {
+		if other != x && other.mode == Interactive && other.p.state != Waiting {
+			other.notify(NoticeEvent{Event: e})
+		}
+	}
+}
+
 // ID is the session's opaque id.
 func (x *Session) ID() string { return x.id }
 

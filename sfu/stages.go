@@ -89,7 +89,7 @@ func (x *Session) failed(f event.Failure) {
 	}
 	x.stages.failed = true
 	f.Evidence = maps.Clone(f.Evidence)
-	x.tellSelf(event.Event{Type: event.ParticipantFailed, Failure: f, Data: map[string]any{}})
+	x.tellCall(event.Event{Type: event.ParticipantFailed, Failure: f, Data: map[string]any{}})
 }
 
 // iceChanged and dtlsChanged take the states of the

@@ -207,7 +207,7 @@ func (t *track) flow(typ event.Type, data map[string]any) {
 // and everybody who sees him.
 func (t *track) tell(typ event.Type, f event.Failure, data map[string]any) {
 	data["source"], data["codec"], data["kind"] = string(t.about.Source), t.about.Codec, string(t.about.Kind)
-	t.x.tellSelf(event.Event{Type: typ, Track: t.about.ID, Failure: f, Data: data})
+	t.x.tellCall(event.Event{Type: typ, Track: t.about.ID, Failure: f, Data: data})
 	t.x.c.tellParticipant(t.x.p)
 }
 
