@@ -54,7 +54,13 @@ func startProcess(netns, profile string, want *regexp.Regexp, extra []*os.File, 
 	p.cmd.ExtraFiles = extra
 	// Home is the profile: a browser writes to its home whatever its flags.
 	p.cmd.Env = append(os.Environ(), "HOME="+profile, "XDG_CONFIG_HOME="+profile, "XDG_CACHE_HOME="+profile, "MOZ_CRASHREPORTER_DISABLE=1")
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if netns == "" {
+		// The signal comes when the thread that starts the browser ends; those
+		// that enter a namespace do (dialIn). Whoever made the namespace kills
+		// what is left in it.
+		p.cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	}
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
 		return nil, fmt.Errorf("pipe stderr: %w", err)

@@ -23,11 +23,11 @@ const prefix = "netlab-"
 type Namespace string
 
 // Command returns a command that will run in the namespace, with the host
-// names of the lab. It is killed when this process ends.
+// names of the lab. What is left of it is killed when the namespace is removed.
+// (Not by a death signal of the parent: that comes when the thread that started
+// the command ends, and Do ends threads.)
 func (n Namespace) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", string(n), name}, args...)...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	return cmd
+	return exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", string(n), name}, args...)...)
 }
 
 // Do calls f on a thread that is in the namespace: sockets that f itself makes

@@ -191,10 +191,10 @@ func (s *Site) watchEvent(ctx context.Context, p pair) (gap time.Duration, back 
 	if err := w.follow(ctx, p, settled, settled+Limit); err != nil {
 		return 0, false, fmt.Errorf("before the event: %w", err)
 	}
+	w.reset()
 	if err := s.happen(ctx, p); err != nil {
 		return 0, false, err
 	}
-	w.reset()
 	err = w.follow(ctx, p, settled, eventLimit)
 	return w.gap, err == nil, nil
 }

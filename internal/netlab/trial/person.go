@@ -33,6 +33,7 @@ type robot struct {
 	in     io.WriteCloser
 	out    *json.Decoder
 	errors *strings.Builder
+	ended  bool
 }
 
 // startRobot lets an agent join from a namespace.
@@ -66,7 +67,7 @@ func startRobot(n netlab.Namespace, program string, c *certificate, cfg agentCon
 
 func (r *robot) say(command string) error {
 	if _, err := io.WriteString(r.in, command+"\n"); err != nil {
-		return fmt.Errorf("tell agent: %w: %s", err, r.errors)
+		return r.broken(err)
 	}
 	return nil
 }
@@ -76,16 +77,33 @@ func (r *robot) status(context.Context) (s Status, err error) {
 		return s, err
 	}
 	if err := r.out.Decode(&s); err != nil {
-		return s, fmt.Errorf("ask agent: %w", err)
+		return s, r.broken(err)
 	}
 	return s, nil
+}
+
+// broken says why an agent is gone.
+func (r *robot) broken(err error) error {
+	return errors.Join(fmt.Errorf("agent is gone: %w", err), r.wait())
 }
 
 func (r *robot) networkChanged() error { return r.say(netChanged) }
 
 func (r *robot) leave(context.Context) error {
-	_ = r.say(leaveCall) // it may have ended
-	_ = r.in.Close()     // which ends it, if it has not
+	if r.ended {
+		return nil
+	}
+	_, _ = io.WriteString(r.in, leaveCall+"\n") // it may have ended
+	return r.wait()
+}
+
+// wait ends the agent's input, which ends the agent, and waits for it.
+func (r *robot) wait() error {
+	if r.ended {
+		return nil
+	}
+	r.ended = true
+	_ = r.in.Close() // an agent that is gone has closed it
 	timer := time.AfterFunc(answerPatience, func() { _ = r.cmd.Process.Kill() })
 	defer timer.Stop()
 	if err := r.cmd.Wait(); err != nil {
