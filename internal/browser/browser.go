@@ -50,10 +50,9 @@ type Options struct {
 	// administrator would. It needs certutil (libnss3-tools).
 	Trust string
 	// Hosts are names that lead to this machine's loopback address.
-	Hosts     []string
-	Authority string // PEM file of a certificate authority to trust, besides the usual ones
-	Args      []string
-	Prefs     map[string]any // Firefox only
+	Hosts []string
+	Args  []string
+	Prefs map[string]any // Firefox only
 }
 
 // driver is what differs between browsers.
@@ -117,12 +116,6 @@ func Open(ctx context.Context, o Options) (*Browser, error) {
 		return nil, errors.Join(err, os.RemoveAll(profile))
 	}
 	b := &Browser{Kind: o.Kind, options: o}
-	if o.Authority != "" {
-		if err := trust(ctx, o.Kind, profile, o.Authority); err != nil {
-			_ = os.RemoveAll(profile) // the first error is the one to report
-			return nil, err
-		}
-	}
 	switch o.Kind {
 	case Chromium:
 		b.driver, err = startChromium(ctx, o, profile)

@@ -4,9 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 )
 
 // Window is a page for programs that are not tests: what fails is returned.
@@ -54,31 +51,6 @@ func evaluate(ctx context.Context, p page, expression string, out any) error {
 	}
 	if err := json.Unmarshal([]byte(value), out); err != nil {
 		return fmt.Errorf("decode %q: %w", value, err)
-	}
-	return nil
-}
-
-// trust lets a browser that starts with a profile accept what a certificate
-// authority has signed, given as a PEM file.
-func trust(ctx context.Context, kind Kind, profile, authority string) error {
-	dir := profile
-	if kind == Chromium {
-		dir = filepath.Join(profile, ".pki", "nssdb")
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return fmt.Errorf("make certificate database: %w", err)
-		}
-	}
-	tool, err := find("libnss3-tools", "certutil")
-	if err != nil {
-		return err
-	}
-	for _, args := range [][]string{
-		{"-N", "--empty-password", "-d", "sql:" + dir},
-		{"-A", "-d", "sql:" + dir, "-n", "test authority", "-t", "C,,", "-i", authority},
-	} {
-		if out, err := exec.CommandContext(ctx, tool, args...).CombinedOutput(); err != nil {
-			return fmt.Errorf("trust %s: %w: %s", authority, err, out)
-		}
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ type visitor struct {
 
 // startBrowser runs a browser in the client's namespace.
 func startBrowser(ctx context.Context, l *netlab.Lab, kind browser.Kind, c *certificate) (*browser.Browser, error) {
-	o := browser.Options{Kind: kind, Netns: string(l.Client), Authority: c.authority, Width: 800, Height: 600}
+	o := browser.Options{Kind: kind, Netns: string(l.Client), Trust: c.authority, Width: 800, Height: 600}
 	if l.Profile.Proxy {
 		host, port, _ := strings.Cut(netlab.ProxyAddress, ":")
 		o.Args = []string{"--proxy-server=http://" + netlab.ProxyAddress}
