@@ -196,8 +196,10 @@ func (r *Recorder) Arm(ctx context.Context, c media.Call) (*Recording, error) {
 	// On a goroutine of its own: a stalled disk holds up nobody but it.
 	r.wg.Go(func() {
 		recording, err := r.arm(c)
-		if err == nil && ctx.Err() != nil {
-			r.conclude(c.ID, recording.book, recording, Failed) // too late: nobody waits for it
+		if err == nil && ctx.Err() != nil { // too late: nobody waits for it
+			if recording.claimEnd(media.EndCall, time.Now()) { // a shutdown may have been first
+				r.conclude(c.ID, recording.book, recording, Failed)
+			}
 			err = ctx.Err()
 		}
 		done <- result{recording, err}

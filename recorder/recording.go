@@ -108,20 +108,28 @@ func (r *Recording) Note(e event.Event) {
 func (r *Recording) End(at time.Time) { r.end(media.EndCall, at) }
 
 func (r *Recording) end(reason media.EndReason, at time.Time) {
-	r.mu.Lock()
-	if r.ended {
-		r.mu.Unlock()
+	if !r.claimEnd(reason, at) {
 		return
+	}
+	r.recorder.wg.Go(func() {
+		r.wg.Wait()
+		r.finish(at)
+	})
+}
+
+// claimEnd ends the tracks and reports whether it was the first to do so: who
+// was concludes the recording, and nobody else.
+func (r *Recording) claimEnd(reason media.EndReason, at time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended {
+		return false
 	}
 	r.ended = true
 	for k := range r.tracks {
 		k.stop(reason, at)
 	}
-	r.mu.Unlock()
-	r.recorder.wg.Go(func() {
-		r.wg.Wait()
-		r.finish(at)
-	})
+	return true
 }
 
 // finish closes the manifest when all files are done.

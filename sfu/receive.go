@@ -1,6 +1,8 @@
 package sfu
 
 import (
+	"time"
+
 	"consilium/internal/codec"
 	"consilium/internal/media"
 )
@@ -93,6 +95,7 @@ func (u *upTrack) adopt(p *media.Packet, line *upLine) bool {
 		u.cache.restart()
 		u.nack.forget()
 		u.received, u.report = receiveStats{}, media.SenderReport{}
+		u.clockSet = false
 		u.hasKey = false
 		u.renew()
 	}
@@ -100,8 +103,33 @@ func (u *upTrack) adopt(p *media.Packet, line *upLine) bool {
 	return true
 }
 
+// clockJump is by how much the sender's clock may run ahead of arrival times
+// between two packets before it is taken for a new clock.
+const clockJump = 5 * time.Second
+
+// countMedia adds the time since the latest packet on the sender's clock or,
+// where that was set anew, on ours.
+func (u *upTrack) countMedia(p *media.Packet) {
+	at := u.clock.Unwrap(p.Header.Timestamp)
+	if u.clockSet && at <= u.clockAt {
+		return // of the same frame, or late
+	}
+	step := time.Duration(at-u.clockAt) * time.Second / time.Duration(max(u.about.ClockRate, 1))
+	known := u.clockSet
+	u.clockAt, u.clockSet = at, true
+	if u.numbers.FirstPacket.IsZero() {
+		return
+	}
+	arrived := p.Arrival.Sub(u.numbers.LastPacket)
+	if !known || step > arrived+clockJump {
+		step = arrived
+	}
+	u.numbers.Media += step
+}
+
 // account keeps the books about a packet that is here for the first time.
 func (u *upTrack) account(p *media.Packet, line *upLine) {
+	u.countMedia(p)
 	if u.numbers.FirstPacket.IsZero() {
 		u.numbers.FirstPacket = p.Arrival
 		u.t.dirty.Store(true)

@@ -123,7 +123,7 @@ func (t *track) end(why media.EndReason) {
 	data := map[string]any{"reason": string(why), "packets": st.Packets, "bytes": st.Bytes, "lost": st.Lost,
 		"repaired": st.Repaired, "duplicates": st.Duplicates}
 	if !st.FirstPacket.IsZero() {
-		data["duration_ms"] = st.LastPacket.Sub(st.FirstPacket).Milliseconds()
+		data["duration_ms"] = st.Media.Milliseconds()
 	}
 	t.note("ended", data)
 }

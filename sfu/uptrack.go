@@ -42,6 +42,9 @@ type upTrack struct {
 	askNACK  bool
 	limiter  keyframeLimiter
 	keyTime  uint32 // timestamp of the last keyframe
+	clock    seq.Unwrapper32
+	clockAt  int64 // the latest timestamp, unwrapped
+	clockSet bool  // clockAt is of the current stream
 	hasKey   bool
 	report   media.SenderReport
 	nackRTT  smoothedRTT
@@ -52,12 +55,16 @@ type upTrack struct {
 // upStats are the figures of a published track.
 type upStats struct {
 	FirstPacket, LastPacket, LastRTCP time.Time // zero: none yet
-	Packets, Bytes                    uint64    // given to sinks; payload bytes
-	Lost                              uint64    // did not come at first
-	Repaired                          uint64    // came as a retransmission
-	Duplicates                        uint64    // RTX probes included
-	NACKs                             uint64    // packets asked for, repeats included
-	Keyframes, KeyframeRequests       uint64
+	// Media is the time from the first packet to the last on the sender's own
+	// clock: how much there is to play. Arrival times say less, since a sender
+	// or a network that was held up catches up in a burst.
+	Media                       time.Duration
+	Packets, Bytes              uint64 // given to sinks; payload bytes
+	Lost                        uint64 // did not come at first
+	Repaired                    uint64 // came as a retransmission
+	Duplicates                  uint64 // RTX probes included
+	NACKs                       uint64 // packets asked for, repeats included
+	Keyframes, KeyframeRequests uint64
 	// AudioLevel is the last level the publisher stated, in -dBov: 0 is the
 	// loudest, 127 silence (RFC 6464). HasLevel says that there was one;
 	// LastSound is when it was last below 127.
