@@ -1,4 +1,12 @@
 // @ts-check
-import { noticePage } from './ui/notice.js';
+// The page /admin.
+import { preferredLanguage, t, useLanguage } from './lib/i18n.js';
+import { effect } from './lib/signal.js';
+import { adminScreen } from './ui/admin.js';
 
-noticePage('admin');
+await useLanguage(preferredLanguage());
+document.getElementById('loading')?.remove();
+document.body.append(adminScreen(location.origin).element);
+effect(() => {
+  document.title = `${t('admin.title')} · Consilium`;
+});

@@ -1,4 +1,4 @@
 // @ts-check
-import { noticePage } from './ui/notice.js';
+import { landingPage } from './ui/landing.js';
 
-noticePage('landing');
+landingPage();
