@@ -84,6 +84,16 @@ func (c *dropCounters) add(r dropReason) {
 	}
 }
 
+// Dropped counts the media packets that went no further, by reason, since the
+// start. Every reason is there.
+func (s *Server) Dropped() map[string]uint64 {
+	out := make(map[string]uint64, dropReasons)
+	for r := range dropReasons {
+		out[r.String()] = s.drops.n[r].Load()
+	}
+	return out
+}
+
 // snapshot returns the counts so far, by reason; reasons that never occurred
 // are left out.
 func (c *dropCounters) snapshot() map[string]uint64 {

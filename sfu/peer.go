@@ -196,6 +196,9 @@ func (s *Server) settings(t *transport) (webrtc.SettingEngine, error) {
 		types = append(types, webrtc.NetworkTypeTCP4, webrtc.NetworkTypeTCP6)
 	}
 	se.SetNetworkTypes(types)
+	if err := rewriteAddresses(&se, n.Public); err != nil {
+		return se, err
+	}
 	if n.Addresses != nil {
 		se.SetIPFilter(func(ip net.IP) bool {
 			a, ok := netip.AddrFromSlice(ip)
@@ -204,4 +207,22 @@ func (s *Server) settings(t *transport) (webrtc.SettingEngine, error) {
 		se.SetIncludeLoopbackCandidate(slices.ContainsFunc(n.Addresses, netip.Addr.IsLoopback))
 	}
 	return se, nil
+}
+
+// rewriteAddresses has public addresses offered instead of local ones.
+func rewriteAddresses(se *webrtc.SettingEngine, public []PublicAddress) error {
+	var rules []webrtc.ICEAddressRewriteRule
+	for _, a := range public {
+		rules = append(rules, webrtc.ICEAddressRewriteRule{
+			Local: a.Local.String(), External: []string{a.Public.String()},
+			AsCandidateType: webrtc.ICECandidateTypeHost, Mode: webrtc.ICEAddressRewriteReplace,
+		})
+	}
+	if len(rules) == 0 {
+		return nil
+	}
+	if err := se.SetICEAddressRewriteRules(rules...); err != nil {
+		return fmt.Errorf("offer public addresses: %w", err)
+	}
+	return nil
 }

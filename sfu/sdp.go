@@ -286,11 +286,11 @@ func answerCandidates(answer string) []string {
 	return found
 }
 
-// withStartBitrate adds the bitrate, in kbit/s, from which a browser's encoder
-// starts to every video m-line on which the client sends. Chromium reads it;
-// others ignore it. Without it the first 15 s of a call are blurred.
-func withStartBitrate(answer string, up map[string]upLine, kbps int) string {
-	if kbps <= 0 {
+// withBitrates adds the bitrates of the configuration to every video m-line on
+// which the client sends: the one from which a browser's encoder starts, and
+// the one it must not pass (RFC 8866, section 5.8; RFC 3890).
+func withBitrates(answer string, up map[string]upLine, c MediaConfig) string {
+	if c.StartBitrate <= 0 && c.MaxBitrate <= 0 {
 		return answer
 	}
 	var d sdp.SessionDescription
@@ -303,19 +303,12 @@ func withStartBitrate(answer string, up map[string]upLine, kbps int) string {
 		if !ok || l.Kind != media.Video {
 			continue
 		}
-		hint := fmt.Sprintf("x-google-start-bitrate=%d", kbps)
-		for pt, c := range l.Codecs {
-			if c.Name == "rtx" {
-				continue
-			}
-			if c.FMTP == "" {
-				m.Attributes = append(m.Attributes, sdp.NewAttribute("fmtp", fmt.Sprintf("%d %s", pt, hint)))
-				continue
-			}
-			for i, a := range m.Attributes {
-				if a.Key == "fmtp" && strings.HasPrefix(a.Value, fmt.Sprintf("%d ", pt)) {
-					m.Attributes[i].Value += ";" + hint
-				}
+		if c.StartBitrate > 0 {
+			startAt(m, l, c.StartBitrate)
+		}
+		if c.MaxBitrate > 0 {
+			m.Bandwidth = []sdp.Bandwidth{
+				{Type: "AS", Bandwidth: uint64(c.MaxBitrate)}, {Type: "TIAS", Bandwidth: uint64(c.MaxBitrate) * 1000},
 			}
 		}
 	}
@@ -324,4 +317,24 @@ func withStartBitrate(answer string, up map[string]upLine, kbps int) string {
 		return answer
 	}
 	return string(out)
+}
+
+// startAt says from which bitrate, in kbit/s, an encoder starts. Chromium reads
+// it; others ignore it. Without it the first 15 s of a call are blurred.
+func startAt(m *sdp.MediaDescription, l upLine, kbps int) {
+	hint := fmt.Sprintf("x-google-start-bitrate=%d", kbps)
+	for pt, c := range l.Codecs {
+		if c.Name == "rtx" {
+			continue
+		}
+		if c.FMTP == "" {
+			m.Attributes = append(m.Attributes, sdp.NewAttribute("fmtp", fmt.Sprintf("%d %s", pt, hint)))
+			continue
+		}
+		for i, a := range m.Attributes {
+			if a.Key == "fmtp" && strings.HasPrefix(a.Value, fmt.Sprintf("%d ", pt)) {
+				m.Attributes[i].Value += ";" + hint
+			}
+		}
+	}
 }

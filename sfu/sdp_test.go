@@ -100,9 +100,14 @@ func TestAnswerTellsWhatWasAgreedForEachSendingLine(t *testing.T) {
 	if !video.NACK || video.TWCCExt != 3 || video.Codecs[96].Name != "vp8" || video.Codecs[97].APT != 96 {
 		t.Errorf("video = %+v", video)
 	}
-	hinted := withStartBitrate(answer, up, 600)
+	hinted := withBitrates(answer, up, MediaConfig{StartBitrate: 600, MaxBitrate: 2500})
 	if !strings.Contains(hinted, "a=fmtp:96 x-google-start-bitrate=600") || strings.Contains(hinted, "a=fmtp:97 x-google") {
 		t.Errorf("start bitrate is not where it belongs\n%s", hinted)
+	}
+	for _, line := range []string{"b=AS:2500\r\n", "b=TIAS:2500000\r\n"} {
+		if at := strings.Index(hinted, line); strings.Count(hinted, line) != 1 || at < strings.Index(hinted, "m=video") {
+			t.Errorf("%q is not in the video m-line alone\n%s", line, hinted)
+		}
 	}
 }
 

@@ -40,6 +40,9 @@ type Network struct {
 	// Addresses are the local addresses that may be offered; nil offers all.
 	// Addresses of a UDP mux are not filtered by it: build the mux of them.
 	Addresses []netip.Addr
+	// Public lists addresses that are offered instead of local ones: the
+	// outside of a 1:1 NAT, which forwards the ports unchanged.
+	Public []PublicAddress
 	// Lite makes the server an ICE-lite agent (RFC 8445, section 2.5).
 	Lite bool
 	// Relay tells by which transport, "udp" or "tcp", the client behind a
@@ -48,6 +51,9 @@ type Network struct {
 	Relay func(netip.AddrPort) (transport string, ok bool)
 }
 
+// PublicAddress is what the outside sees of a local address.
+type PublicAddress struct{ Local, Public netip.Addr }
+
 // MediaConfig holds what concerns the media of every call.
 type MediaConfig struct {
 	// Video lists the video codecs in order of preference; default vp8.
@@ -55,6 +61,9 @@ type MediaConfig struct {
 	// StartBitrate, in kbit/s, is what a browser's sender starts from instead
 	// of its own 300; 0 leaves it alone.
 	StartBitrate int
+	// MaxBitrate, in kbit/s, is the most video a browser's sender sends on one
+	// m-line; 0 sets no bound.
+	MaxBitrate int
 	// Timeout is how long an announced track, or one that has stalled, may
 	// send nothing before media.timeout; default 10 s.
 	Timeout time.Duration

@@ -121,6 +121,7 @@ type LimitConfig struct {
 	ReplayMessages int     // unacknowledged messages kept for a resume; 200
 	ReplayBytes    int     // the same in bytes; 524288
 	SDPBytes       int     // body of a WHIP or WHEP request; 65536
+	Joins          int     // joins a second, of all clients; 0: no limit
 	JoinRate       float64 // WHIP and WHEP joins a second, of one identity; 10
 	JoinBurst      int     // the same at once; 50
 }

@@ -135,6 +135,9 @@ func (s *Server) hello(r *http.Request, h *Hello) (*session, *failure) {
 	if f := s.checkConsent(who, h.Consent); f != nil {
 		return nil, f
 	}
+	if f := s.tooManyJoins(); f != nil {
+		return nil, f
+	}
 	if !s.enter() {
 		f := s.restarting()
 		return nil, &f

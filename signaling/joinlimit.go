@@ -1,13 +1,39 @@
 package signaling
 
 import (
+	"net/http"
 	"sync"
+	"time"
 
 	"golang.org/x/time/rate"
+
+	"consilium/internal/event"
 )
 
 // maxLimited bounds the identities whose rate is remembered.
 const maxLimited = 4096
+
+// SetJoinRate changes how many joins a second the server takes, of all clients
+// together; 0 takes any number. As many may come at once.
+func (s *Server) SetJoinRate(perSecond int) {
+	if perSecond <= 0 {
+		s.joins.SetLimit(rate.Inf)
+		return
+	}
+	s.joins.SetBurst(perSecond)
+	s.joins.SetLimit(rate.Limit(perSecond))
+}
+
+// tooManyJoins refuses a join beyond the rate of SetJoinRate; nil takes it.
+func (s *Server) tooManyJoins() *failure {
+	if s.joins.Allow() {
+		return nil
+	}
+	return &failure{
+		status: http.StatusTooManyRequests, code: string(event.ServerBusy),
+		text: "too many people join at once", retry: time.Second,
+	}
+}
 
 // joinLimiter limits the rate of WHIP and WHEP joins by identity. It is safe
 // for concurrent use.

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"consilium/internal/problem"
 )
 
@@ -16,6 +18,7 @@ type Server struct {
 	secrets secretSigner
 	media   *mediaHub // WHIP and WHEP
 	metrics counters
+	joins   *rate.Limiter // of all clients
 
 	stop   context.Context // ends when every session must end
 	cancel context.CancelFunc
@@ -39,6 +42,8 @@ func New(cfg Config) (*Server, error) {
 		stop:    stop,
 		cancel:  cancel,
 	}
+	s.joins = rate.NewLimiter(rate.Inf, 0)
+	s.SetJoinRate(cfg.Limits.Joins)
 	s.media = newMediaHub(s)
 	return s, nil
 }

@@ -139,6 +139,9 @@ func (h *mediaHub) post(w http.ResponseWriter, r *http.Request, join joinOf) *fa
 	if f := checkSDP(offer); f != nil {
 		return f
 	}
+	if f := h.server.tooManyJoins(); f != nil {
+		return f
+	}
 	m, answer, f := h.open(r, request, offer)
 	if f != nil {
 		return f

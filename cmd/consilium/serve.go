@@ -46,8 +46,8 @@ func serveCommand() command {
   --KEY VALUE     any key of the configuration, like --log.level debug
 
 Signals: SIGTERM and SIGINT drain (no new joins, clients are told, recordings
-are finished), a second one ends at once; SIGHUP reloads keys, log level and
-certificate files.
+are finished), a second one ends at once; SIGHUP reloads keys, log level,
+limits and certificate files.
 
 examples:
   consilium serve --dev

@@ -205,7 +205,9 @@ func foreignRoom(t *testing.T, c *child) {
 		if strings.Contains(string(m.Body), who.Tracks[0].ID) {
 			t.Errorf("%s tells of a track of another room: %s", m.Type, m.Body)
 		}
-		var seats struct{ Seats []struct{ Participant string } }
+		var seats struct {
+			Seats []struct{ Participant string }
+		}
 		if m.Type == "seats" && json.Unmarshal(m.Body, &seats) == nil {
 			for _, seat := range seats.Seats {
 				if seat.Participant != "" && seat.Participant != "big" && seat.Participant != "odd" && seat.Participant != "offerer" {

@@ -223,7 +223,9 @@ func TestATrackIsFinalSecondsAfterItsEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, 5*time.Second, "the patient's files final while the call goes on", func() bool {
-		var m struct{ Segments []struct{ Participant, State string } }
+		var m struct {
+			Segments []struct{ Participant, State string }
+		}
 		c.get("/v1/recordings/"+call, &m)
 		final := 0
 		for _, s := range m.Segments {

@@ -39,7 +39,8 @@ type child struct {
 	log   strings.Builder
 }
 
-// options are keys of the configuration, given by the environment.
+// options are keys of the configuration, given by the environment, and the
+// file under "config".
 type options map[string]string
 
 // serve starts a server on loopback with ports that the kernel chooses, and
@@ -63,11 +64,16 @@ func serveIn(t *testing.T, data string, keys options) *child {
 		all[key] = value
 	}
 	env := []string{"PATH=" + os.Getenv("PATH"), "GOTRACEBACK=all"}
+	delete(all, "config")
 	for key, value := range all {
 		env = append(env, "CONSILIUM_"+strings.ToUpper(strings.ReplaceAll(key, ".", "_"))+"="+value)
 	}
 	c := &child{t: t, data: data, ended: make(chan struct{})}
-	c.cmd = exec.Command(binary, "serve")
+	args := []string{"serve"}
+	if keys["config"] != "" {
+		args = append(args, "--config", keys["config"])
+	}
+	c.cmd = exec.Command(binary, args...)
 	c.cmd.Dir, c.cmd.Env = t.TempDir(), env
 	stderr, err := c.cmd.StderrPipe()
 	if err != nil {

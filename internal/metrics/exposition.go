@@ -64,6 +64,16 @@ func (v *valueFunc) write(w *writer) {
 	w.sample(v.name, "", formatFloat(v.value()))
 }
 
+func (m *mapFunc) write(w *writer) {
+	totals := make([]uint64, len(m.labels[0].Values))
+	for value, n := range m.values() {
+		totals[seriesIndex(m.labels, []string{value})] += n
+	}
+	for i, n := range totals {
+		w.sample(m.name, labelsAt(m.labels, i), strconv.FormatUint(n, 10))
+	}
+}
+
 // write gives cumulative buckets. The total is their sum, not a counter of its
 // own, so that _count and the +Inf bucket never disagree.
 func (h *Histogram) write(w *writer) {

@@ -90,6 +90,13 @@ type valueFunc struct {
 	value func() float64
 }
 
+// mapFunc is a counter with a label that lives elsewhere.
+type mapFunc struct {
+	description
+	labels []Label // one
+	values func() map[string]uint64
+}
+
 // Histogram counts observations in fixed buckets. A nil Histogram keeps
 // nothing.
 type Histogram struct {

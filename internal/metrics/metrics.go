@@ -13,6 +13,7 @@ package metrics
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"sync"
@@ -135,6 +136,15 @@ func (r *Registry) GaugeFunc(name, help string, value func() float64) {
 // must never fall.
 func (r *Registry) CounterFunc(name, help string, value func() float64) {
 	register(r, &valueFunc{description{name, help, "counter"}, value})
+}
+
+// CounterMapFunc registers a counter with one label whose values are asked for
+// at each scrape: none may ever fall. The label's values are the keys that
+// values has now; what comes later under another key counts as "other".
+func (r *Registry) CounterMapFunc(name, help, label string, values func() map[string]uint64) {
+	labels := []Label{{label, slices.Sorted(maps.Keys(values()))}}
+	r.seriesCount(name, labels)
+	register(r, &mapFunc{description{name, help, "counter"}, completed(labels), values})
 }
 
 // Histogram registers a histogram. bounds are the upper bounds of its buckets,

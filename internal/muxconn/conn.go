@@ -30,6 +30,9 @@ type Config struct {
 	// is bound to: the outside of a 1:1 NAT. A virtual peer may write to the
 	// bound address and to these.
 	Advertise []netip.AddrPort
+	// Public is Advertise with the port that the socket is bound to, also when
+	// the kernel chose it.
+	Public []netip.Addr
 	// ReadBuffer and WriteBuffer are the sizes asked of the kernel for the
 	// socket, in bytes. Zero means 4 MiB each. What the kernel refuses is
 	// logged and does not stop the start.
@@ -101,6 +104,9 @@ func Listen(addr netip.AddrPort, cfg Config) (*Conn, error) {
 	c.adv = append(c.adv, c.local)
 	for _, a := range cfg.Advertise {
 		c.adv = append(c.adv, unmap(a))
+	}
+	for _, a := range cfg.Public {
+		c.adv = append(c.adv, netip.AddrPortFrom(a.Unmap(), c.local.Port()))
 	}
 	return c, nil
 }

@@ -33,6 +33,7 @@ func (s *Server) newSignaling() (*signaling.Server, error) {
 		ICEServers: s.iceServers, Events: s.journal, Recording: c.Recording.Enabled,
 		Limits: signaling.LimitConfig{
 			MessageBytes: c.Signaling.MessageBytes, MessageRate: float64(c.Signaling.MessagesPerSecond),
+			Joins: c.Limits.JoinsPerSecond,
 		},
 		Timing: signaling.Timing{ResumeWindow: c.Signaling.ResumeWindow, MediaTimeout: c.Media.Timeout},
 		Log:    s.log.With("part", "signaling"),

@@ -18,6 +18,7 @@ import (
 	"consilium/internal/muxconn"
 	"consilium/internal/pionlog"
 	"consilium/internal/portmux"
+	"consilium/sfu"
 )
 
 // ICE-TCP: packets waiting for the agent, bytes waiting for a slow client (a
@@ -31,7 +32,8 @@ const (
 
 // network is every socket of the server, open from New on.
 type network struct {
-	addresses []netip.Addr // offered for media
+	addresses []netip.Addr // of this machine, used for media
+	public    []sfu.PublicAddress
 	media     *muxconn.Group
 	udp       ice.UDPMux
 	tcp       ice.TCPMux // nil: no ICE-TCP
@@ -56,6 +58,9 @@ func openNetwork(c config.Config, secure *tls.Config, log *slog.Logger) (_ *netw
 	}()
 	n.addresses, err = chooseAddresses(c.Media, log)
 	if err != nil {
+		return nil, err
+	}
+	if n.public, err = pairPublic(c.Media.PublicAddresses, n.addresses); err != nil {
 		return nil, err
 	}
 	if err = n.openMedia(c, log); err != nil {
@@ -115,13 +120,49 @@ func prefixes(key string, list []string) ([]netip.Prefix, error) {
 	return all, nil
 }
 
+// pairPublic finds the local address that each of media.public_addresses stands
+// for: the first of its family, loopback last.
+func pairPublic(public []string, local []netip.Addr) ([]sfu.PublicAddress, error) {
+	var pairs []sfu.PublicAddress
+	for _, text := range public {
+		p, err := netip.ParseAddr(text)
+		if err != nil {
+			return nil, fmt.Errorf("media.public_addresses: %w", err)
+		}
+		p = p.Unmap()
+		free := slices.DeleteFunc(slices.Clone(local), func(a netip.Addr) bool {
+			taken := slices.ContainsFunc(pairs, func(x sfu.PublicAddress) bool { return x.Local == a })
+			return a.Is4() != p.Is4() || taken
+		})
+		if len(free) == 0 {
+			return nil, fmt.Errorf("media.public_addresses: this machine has no address left for %s: "+
+				"list at most as many of a family as media.interfaces and media.networks leave", p)
+		}
+		at := max(0, slices.IndexFunc(free, func(a netip.Addr) bool { return !a.IsLoopback() }))
+		pairs = append(pairs, sfu.PublicAddress{Local: free[at], Public: p})
+	}
+	return pairs, nil
+}
+
+// listenMedia opens a media socket, which peers on the relay may also name by
+// its public address.
+func listenMedia(local netip.AddrPort, public []sfu.PublicAddress, log *slog.Logger) (*muxconn.Conn, error) {
+	cfg := muxconn.Config{Log: log}
+	for _, a := range public {
+		if a.Local == local.Addr() {
+			cfg.Public = append(cfg.Public, a.Public)
+		}
+	}
+	return muxconn.Listen(local, cfg)
+}
+
 // openMedia opens one UDP socket an address for media.
 func (n *network) openMedia(c config.Config, log *slog.Logger) error {
 	var conns []*muxconn.Conn
 	var muxes []ice.UDPMux
 	port := uint16(c.Media.UDPPort)
 	for _, a := range n.addresses {
-		conn, err := muxconn.Listen(netip.AddrPortFrom(a, port), muxconn.Config{Log: log})
+		conn, err := listenMedia(netip.AddrPortFrom(a, port), n.public, log)
 		if err != nil {
 			for _, c := range conns {
 				_ = c.Close()

@@ -46,6 +46,10 @@ type Server struct {
 	signals  *signaling.Server
 	http     *http.Server
 	plain    *http.Server // beside TLS: redirects; else nil
+	failStop *failStop    // nil: calls go on when their recording fails
+
+	scrape         *http.Server // of metrics.address; nil: there is none
+	scrapeListener net.Listener
 
 	ready    chan struct{}
 	draining sync.Once
@@ -84,7 +88,7 @@ func New(cfg config.Config, log *slog.Logger) (_ *Server, err error) {
 	if cfg.Recording.Enabled {
 		s.recorder, err = recorder.New(recorder.Config{
 			Dir: cfg.Data, MinFree: uint64(cfg.Recording.MinFree.Bytes),
-			Events: s.journal, Log: log.With("part", "recorder"), Version: version(),
+			Events: s.recorderEvents(), Log: log.With("part", "recorder"), Version: version(),
 		})
 		if err != nil {
 			return nil, fmt.Errorf("recording: %w", err)
@@ -108,6 +112,12 @@ func New(cfg config.Config, log *slog.Logger) (_ *Server, err error) {
 		return nil, err
 	}
 	if err = s.newHTTP(); err != nil {
+		return nil, err
+	}
+	if err = s.registerMetrics(); err != nil {
+		return nil, err
+	}
+	if err = s.openMetrics(); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -144,9 +154,10 @@ func (s *Server) newSFU() (*sfu.Server, error) {
 		Events: s.journal,
 		Network: sfu.Network{
 			UDP: s.network.udp, TCP: s.network.tcp, Addresses: s.network.addresses, Relay: s.relayTransport,
+			Public: s.network.public,
 		},
 		Media: sfu.MediaConfig{
-			Video: c.Media.Codecs.Video, StartBitrate: c.Media.StartBitrate,
+			Video: c.Media.Codecs.Video, StartBitrate: c.Media.StartBitrate, MaxBitrate: c.Media.MaxBitrate,
 			Timeout: c.Media.Timeout, StallAfter: c.Media.StallAfter,
 		},
 		Calls: sfu.CallsConfig{
@@ -173,9 +184,10 @@ func (s *Server) Ready() <-chan struct{} { return s.ready }
 // Handler is the HTTP side of the server.
 func (s *Server) Handler() http.Handler { return s.http.Handler }
 
-// Reload takes over what a SIGHUP may change: the keys of tokens, and the
+// Reload takes over what a SIGHUP may change: limits, the keys of tokens, and the
 // contents of the certificate files. What fails keeps what it had.
 func (s *Server) Reload(cfg config.Config) error {
+	s.signals.SetJoinRate(cfg.Limits.JoinsPerSecond)
 	err := s.auth.Reload(auth.Config{Keys: cfg.Keys})
 	if s.certs != nil {
 		err = errors.Join(err, s.certs.Reload())
@@ -194,10 +206,16 @@ func (s *Server) Run(ctx context.Context) error {
 		bottom.run("webhook", s.webhook.Run)
 	}
 	bottom.run("journal", s.journal.Run)
+	if s.scrape != nil {
+		bottom.run("metrics", s.serveMetrics)
+	}
 
 	storage := newStage("recordings")
 	if s.recorder != nil {
 		storage.run("recorder", s.recorder.Run)
+	}
+	if s.failStop != nil {
+		storage.run("calls without recording", s.failStop.Run)
 	}
 
 	middle := newStage("media")
@@ -304,6 +322,9 @@ func version() string {
 
 // abandon closes what New has opened when it can't go on.
 func (s *Server) abandon() {
+	if s.scrapeListener != nil {
+		_ = s.scrapeListener.Close()
+	}
 	if s.network != nil {
 		_ = s.network.close()
 	}

@@ -66,13 +66,16 @@ func (s *Server) turnURIs() []string {
 }
 
 // turnHost is the host that clients know: that of the public URL, or else the
-// first address offered for media that is not loopback.
+// first public address, or the first address offered for media that is not loopback.
 func (s *Server) turnHost() string {
 	if u, err := url.Parse(s.cfg.HTTP.PublicURL); err == nil && u.Hostname() != "" {
 		a, err := netip.ParseAddr(u.Hostname())
 		if err != nil && u.Hostname() != "localhost" || err == nil && !a.IsLoopback() {
 			return u.Hostname()
 		}
+	}
+	if len(s.network.public) > 0 {
+		return s.network.public[0].Public.String()
 	}
 	for _, a := range s.network.addresses {
 		if !a.IsLoopback() {
