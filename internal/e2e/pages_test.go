@@ -175,7 +175,7 @@ func TestTheSelfTestWithoutALinkSaysWhatItCannotTry(t *testing.T) {
 	p := l.look(browser.Start(t, browser.Options{NoDevices: true}), "selftest", "/selftest", phone)
 	p.hasAll("page-selftest", "selftest-no-link", "check-udp")
 	p.Click("selftest-start")
-	p.WaitFor("the verdict", `document.querySelector('[data-testid=selftest-verdict]').dataset.verdict === 'limited'`)
+	p.WaitFor("the verdict", `document.querySelector('[data-testid=selftest-verdict]').dataset.verdict === 'incomplete'`)
 	p.shoot("selftest-phone")
 }
 

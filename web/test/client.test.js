@@ -11,6 +11,7 @@ import { judge } from '../static/js/client/precheck.js';
 import { only } from '../static/js/client/probe.js';
 import { Roster } from '../static/js/client/roster.js';
 import { StatsReporter } from '../static/js/client/stats.js';
+import { failures, timeline } from '../static/js/client/timeline.js';
 import { effect, signal } from '../static/js/lib/signal.js';
 
 test('outbox numbers without gaps and keeps what is not acknowledged', () => {
@@ -187,6 +188,8 @@ test('one way for media is enough, and the verdict names the first thing that is
   assert.equal(verdict({ udp: failed('UDP_BLOCKED'), turn_udp: failed('NO_ROUTE') }), 'limited UDP_BLOCKED');
   const none = Object.fromEntries(['udp', 'tcp', 'turn_udp', 'turn_tcp', 'turn_tls'].map((name) => [name, failed('NO_ROUTE')]));
   assert.equal(verdict({ ...none, media: { status: 'skipped' } }), 'failed NO_ROUTE');
+  const untried = Object.fromEntries(Object.keys({ ...none, media: 0 }).map((name) => [name, { status: 'skipped' }]));
+  assert.equal(verdict(untried), 'incomplete', 'what was not tried is not said to work');
   assert.equal(verdict({ camera: failed('CAM_BUSY'), microphone: failed('MIC_NONE') }), 'limited MIC_NONE');
   assert.equal(verdict({ socket: failed('SIGNAL_LOST') }), 'failed SIGNAL_LOST');
   assert.equal(verdict({ media: { status: 'ok', values: { loss: 0.2 } } }), 'limited DOWNLINK_WEAK');
@@ -196,4 +199,23 @@ test('an answer is cut down to the candidates of one protocol', () => {
   const sdp = 'v=0\r\na=candidate:1 1 udp 1 192.0.2.1 443 typ host\r\na=candidate:2 1 TCP 1 192.0.2.1 443 typ host tcptype passive\r\n';
   assert.equal(only('tcp', sdp), 'v=0\r\na=candidate:2 1 TCP 1 192.0.2.1 443 typ host tcptype passive\r\n');
   assert.equal(only('', sdp), sdp);
+});
+
+test('a timeline has both sides of each participant on one axis', () => {
+  const at = (seconds) => new Date(Date.UTC(2026, 10, 23, 8, 0, seconds)).toISOString();
+  const event = (seconds, type, participant, more = {}) => ({ id: `${seconds}`, type, time: at(seconds), participant, data: {}, ...more });
+  const line = timeline(/** @type {any} */ ({
+    call: { id: 'c', room: 'r', state: 'ended', started: at(0), ended: at(40), participants: [] },
+    events: [
+      event(0, 'call.started', undefined), event(1, 'participant.invited', 'anna'), event(12, 'participant.joined', 'anna'),
+      event(14, 'note.client', 'anna', { code: 'CAM_BUSY', data: { text: 'camera is in use', client_time: at(11) } }),
+      event(15, 'note.client', 'anna', { data: { text: 'wrong clock', client_time: '2020-01-01T00:00:00Z' } }),
+      event(20, 'participant.failed', 'anna', { code: 'CAM_BUSY' }), event(30, 'media.timeout', 'anna', { code: 'NO_MEDIA_OUT' }),
+    ],
+  }));
+  assert.equal(line.start, Date.parse(at(11)), 'waiting for the invited is no part of the axis');
+  assert.equal(line.length, 29_000);
+  assert.deepEqual(line.lanes.map((l) => [l.participant, l.device.length, l.server.length]), [['', 0, 1], ['anna', 2, 4]]);
+  assert.deepEqual(line.lanes[1].device.map((e) => e.at), [0, 4000], 'a clock that is far off is not believed');
+  assert.deepEqual(failures(line).map((f) => f.event.code), ['CAM_BUSY', 'NO_MEDIA_OUT'], 'told by both sides it is one failure');
 });

@@ -13,7 +13,7 @@ import { Probe } from './probe.js';
  * @property {string} [code]  why it failed
  * @property {Record<string, number>} [values]  ms, bitrate (bit/s), loss (0 to 1), rtt (ms)
  */
-/** @typedef {{verdict: 'good' | 'limited' | 'failed', code: string}} Outcome */
+/** Incomplete: no way for media was tried. @typedef {{verdict: 'good' | 'limited' | 'failed' | 'incomplete', code: string}} Outcome */
 
 /** In the order in which they are shown. @type {CheckName[]} */
 export const CHECKS = ['page', 'camera', 'microphone', 'socket', 'udp', 'tcp', 'turn_udp', 'turn_tcp', 'turn_tls', 'media'];
@@ -226,9 +226,10 @@ export function judge(checks) {
     const { code = 'UNKNOWN' } = checks.tcp;
     return { verdict: 'failed', code };
   }
-  for (const name of /** @type {CheckName[]} */ (['microphone', 'camera', 'udp'])) {
-    if (failed(name)) return { verdict: 'limited', code: checks[name].code ?? 'UNKNOWN' };
-  }
+  const missing = /** @type {CheckName[]} */ (['microphone', 'camera', 'udp']).find(failed);
+  const code = missing ? checks[missing].code ?? 'UNKNOWN' : '';
+  if (WAYS.every((name) => checks[name].status === 'skipped')) return { verdict: 'incomplete', code };
+  if (missing) return { verdict: 'limited', code };
   if ((checks.media.values?.loss ?? 0) > LOSS_LIMIT) return { verdict: 'limited', code: 'DOWNLINK_WEAK' };
   return { verdict: 'good', code: '' };
 }

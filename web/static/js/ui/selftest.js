@@ -40,7 +40,7 @@ export function selftestScreen(precheck) {
       scope.text(h('h1'), 'selftest.title'),
       scope.text(h('p'), 'selftest.text'),
       precheck.token ? null : scope.text(h('p', { class: 'notice', 'data-testid': 'selftest-no-link' }), 'selftest.no_link'),
-      verdict(scope, precheck), table(scope, precheck), begin));
+      begin, verdict(scope, precheck), table(scope, precheck)));
   return { element, stop: () => scope.stop() };
 }
 
