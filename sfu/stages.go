@@ -92,8 +92,8 @@ func (x *Session) failed(f event.Failure) {
 	x.tellCall(event.Event{Type: event.ParticipantFailed, Failure: f, Data: map[string]any{}})
 }
 
-// iceChanged and dtlsChanged take the states of the
-// PeerConnection; they run in the loop.
+// iceChanged and dtlsChanged take the states of the PeerConnection; they run in
+// the loop.
 func (x *Session) iceChanged(s webrtc.ICEConnectionState) {
 	st := &x.stages
 	st.ice = s
