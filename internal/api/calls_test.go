@@ -1,7 +1,9 @@
 package api
 
 import (
+	"crypto/tls"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -200,6 +202,27 @@ func TestErrorsOfTheSFUHaveTheStatusOfTheContract(t *testing.T) {
 			}
 			if want.status == 503 && a.header.Get("Retry-After") == "" {
 				t.Error("503 without Retry-After")
+			}
+		})
+	}
+}
+
+func TestLinksHaveTheSchemeThatTheUserSees(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(*http.Request)
+		want   string
+	}{
+		"plain":               {func(*http.Request) {}, "http://video.example"},
+		"TLS":                 {func(r *http.Request) { r.TLS = &tls.ConnectionState{} }, "https://video.example"},
+		"a proxy with TLS":    {func(r *http.Request) { r.URL.Scheme = "https" }, "https://video.example"},
+		"a proxy without TLS": {func(r *http.Request) { r.URL.Scheme = "http" }, "http://video.example"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := httptest.NewRequest("GET", "/", nil)
+			r.Host = "video.example"
+			tc.change(r)
+			if got := (&API{}).publicURL(r); got != tc.want {
+				t.Errorf("got %s, want %s", got, tc.want)
 			}
 		})
 	}

@@ -114,8 +114,11 @@ func TestBrowsersRefuseWhatTheLocalCAMayNotVouchFor(t *testing.T) {
 			if got := reach(p, secureHost, port); got != "reached" {
 				t.Errorf("the hospital: %s", got)
 			}
-			if got := reach(p, bank, port); got == "reached" || asked.Load() == 0 {
-				t.Errorf("a certificate for a bank: %s after %d handshakes, want it seen and refused", got, asked.Load())
+			for _, other := range []string{bank, "127.0.0.1"} {
+				before := asked.Load()
+				if got := reach(p, other, port); got == "reached" || asked.Load() == before {
+					t.Errorf("a certificate for %s: %s after %d handshakes, want it seen and refused", other, got, asked.Load()-before)
+				}
 			}
 			trusting.Trust = ""
 			stranger := browser.Start(t, trusting).NewPage(t, "stranger", browser.PageOptions{})
@@ -132,9 +135,9 @@ func reach(p *browser.Page, host, port string) (out string) {
 	return out
 }
 
-// twoFaces serves HTTPS for the hospital and, with a certificate that a thief
-// of the authority's key has signed, for the bank. It returns the port and how
-// often the bank was asked for.
+// twoFaces serves HTTPS for the hospital and, with certificates that a thief of
+// the authority's key has signed, for the bank and for its own address. It
+// returns the port and how often those two were asked for.
 func twoFaces(t *testing.T, dir string, authority *certs.Authority) (port string, asked *atomic.Int32) {
 	t.Helper()
 	certPEM, keyPEM, err := authority.Issue([]string{secureHost}, certs.MinLifetime, time.Now())
@@ -145,15 +148,16 @@ func twoFaces(t *testing.T, dir string, authority *certs.Authority) (port string
 	if err != nil {
 		t.Fatal(err)
 	}
-	forged := forge(t, dir, bank)
+	forged := map[string]tls.Certificate{bank: forge(t, dir, bank), "": forge(t, dir, "127.0.0.1")} // no name is sent for an address
 	asked = &atomic.Int32{}
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
-	s.TLS = &tls.Config{GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-		if hello.ServerName == bank {
+	// Not GetCertificate: for clients that send no name httptest has its own.
+	s.TLS = &tls.Config{GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if c, ok := forged[hello.ServerName]; ok {
 			asked.Add(1)
-			return &forged, nil
+			return &tls.Config{Certificates: []tls.Certificate{c}}, nil
 		}
-		return &good, nil
+		return &tls.Config{Certificates: []tls.Certificate{good}}, nil
 	}}
 	s.StartTLS()
 	t.Cleanup(s.Close)
@@ -176,9 +180,14 @@ func forge(t *testing.T, dir, host string) tls.Certificate {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), DNSNames: []string{host},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(90 * 24 * time.Hour),
+		SerialNumber: big.NewInt(time.Now().UnixNano()),
+		NotBefore:    time.Now().Add(-time.Hour), NotAfter: time.Now().Add(90 * 24 * time.Hour),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	if ip := net.ParseIP(host); ip != nil {
+		template.IPAddresses = []net.IP{ip}
+	} else {
+		template.DNSNames = []string{host}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, ca.Leaf, &key.PublicKey, ca.PrivateKey)
 	if err != nil {
