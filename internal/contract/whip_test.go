@@ -125,7 +125,8 @@ func TestWHIPAndWHEPAnswerBadRequests(t *testing.T) {
 		"WHIP that receives":   {"/whip/room", offer(t, webrtc.RTPTransceiverDirectionRecvonly), sdpType, 422},
 		"unknown source":       {"/whep/room/x?source=nose", sending(t), sdpType, 400},
 		"WHEP without SDP":     {"/whep/room/x", "hello", sdpType, 400},
-		"cut SDP":              {"/whip/room", sending(t)[:300], sdpType, 400},
+		"cut within a line":    {"/whip/room", "v=0\r\no=- 1", sdpType, 400},
+		"cut before its mids":  {"/whip/room", before(sending(t), "a=mid:"), sdpType, 422},
 		"WHIP of another room": {"/whip/elsewhere", sending(t), sdpType, 403},
 	} {
 		c.ask("POST", r.path, auth, r.body, r.contentType).wantProblem(t, name, r.status)
@@ -147,6 +148,12 @@ func TestWHIPAndWHEPAnswerBadRequests(t *testing.T) {
 	if plain.header.Get("Accept-Post") != "application/sdp" || len(plain.header.Values("Link")) == 0 {
 		t.Errorf("OPTIONS: %d %v", plain.status, plain.header)
 	}
+}
+
+// before is the part of a text before a word.
+func before(text, word string) string {
+	text, _, _ = strings.Cut(text, word)
+	return text
 }
 
 // device is the configuration of a device of cam-1.

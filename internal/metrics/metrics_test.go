@@ -162,3 +162,22 @@ func TestEventsAreCountedByTypeAndFailuresByCode(t *testing.T) {
 		}
 	}
 }
+
+func TestCountersThatLiveElsewhereKeepTheirSeries(t *testing.T) {
+	r := New()
+	counts := map[string]uint64{"late": 1, "full": 0}
+	r.CounterMapFunc("consilium_dropped_total", "Dropped.", "reason", func() map[string]uint64 { return counts })
+	counts = map[string]uint64{"late": 5, "unforeseen": 2, "unheard": 3}
+	want := `# HELP consilium_dropped_total Dropped.
+# TYPE consilium_dropped_total counter
+consilium_dropped_total{reason="full"} 0
+consilium_dropped_total{reason="late"} 5
+consilium_dropped_total{reason="other"} 5
+`
+	if got := text(r); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if err := r.Err(); err != nil {
+		t.Error(err)
+	}
+}
