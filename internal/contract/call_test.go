@@ -239,7 +239,7 @@ func TestATrackIsFinalSecondsAfterItsEnd(t *testing.T) {
 		t.Errorf("DELETE: %d %s", a.status, a.body)
 	}
 	ended := c.waitEvent(5*time.Second, "call.ended", "room", "")
-	if ended.Data["by"] == "" {
+	if by, _ := ended.Data["by"].(string); by == "" {
 		t.Errorf("call.ended does not say who ended it: %v", ended.Data)
 	}
 	if err := p.doctor.Wait(within(t, 5*time.Second), "end", func(s *bot.Snapshot) bool {
