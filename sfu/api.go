@@ -83,12 +83,19 @@ type JoinRequest struct {
 	// Notify gets what the session must be told. It is called from the loop
 	// of the call, in order, and must not block. May be nil.
 	Notify func(Notice)
+	// Consent is the person's agreement to the recording, for the event
+	// consent.given; nil where none was asked for.
+	Consent *Consent
 	// Client describes the other end for the journal (user agent, protocol).
 	Client map[string]any
 	// Offer, if set, is what the session will offer first. It is checked before
 	// anybody joins: nobody hears of somebody who could never have connected.
 	Offer *Offer
 }
+
+// Consent is what a person agreed to: the version of the sentence about the
+// recording, and the language it was shown in.
+type Consent struct{ Text, Lang string }
 
 // SentTrack tells what a sending m-line of an offer carries.
 type SentTrack struct {

@@ -13,16 +13,17 @@ import (
 // Session is one connection of a participant. Its methods are safe for
 // concurrent use; those that can fail return ErrClosed when it is over.
 type Session struct {
-	c      *call
-	p      *participant
-	id     string
-	mode   Mode
-	person Person
-	target string // of a Player
-	order  []media.Source
-	client map[string]any
-	notify func(Notice) // called in the loop only
-	done   chan struct{}
+	c       *call
+	p       *participant
+	id      string
+	mode    Mode
+	person  Person
+	target  string // of a Player
+	order   []media.Source
+	client  map[string]any
+	consent *Consent
+	notify  func(Notice) // called in the loop only
+	done    chan struct{}
 
 	negotiating sync.Mutex // held by Offer; with it, peer may be written
 	peer        *peer      // nil before the first offer; written under negotiating and in the loop
@@ -43,7 +44,7 @@ type Session struct {
 func newSession(c *call, p *participant, req JoinRequest) *Session {
 	return &Session{
 		c: c, p: p, id: newID(), mode: req.Mode, person: req.Person,
-		target: req.Target, order: req.Sources, client: req.Client,
+		target: req.Target, order: req.Sources, client: req.Client, consent: req.Consent,
 		notify: req.Notify, done: make(chan struct{}), joinedAt: time.Now(),
 		decoded: map[string]uint64{},
 	}
@@ -60,6 +61,9 @@ func (x *Session) start() {
 		data["plays"] = x.target
 	}
 	x.emit(event.Event{Type: event.NoteState, Data: data})
+	if c := x.consent; c != nil {
+		x.emit(event.Event{Type: event.ConsentGiven, Data: map[string]any{"recording": true, "text": c.Text, "lang": c.Lang}})
+	}
 }
 
 // emit emits an event of this session.

@@ -102,7 +102,7 @@ type Config struct {
 	// ICEServers mints STUN and TURN servers with fresh credentials for a
 	// session. May be nil: none.
 	ICEServers func(session, identity string) []ICEServer
-	// Events gets consent.given and consent.refused. May be nil.
+	// Events gets consent.refused. May be nil.
 	Events event.Sink
 	// Recording says that calls are recorded: nobody joins without consent.
 	Recording bool

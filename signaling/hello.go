@@ -144,13 +144,17 @@ func (s *Server) hello(r *http.Request, h *Hello) (*session, *failure) {
 	}
 	agreed := h.Consent != nil && h.Consent.Recording
 	x := newSession(s, who, who.consent || agreed)
-	media, err := s.cfg.SFU.Join(ctx, sfu.JoinRequest{
+	join := sfu.JoinRequest{
 		Person: who.Person,
 		Mode:   sfu.Interactive,
 		Rejoin: who.rejoin,
 		Notify: x.notices.put,
 		Client: clientData(r, h.Client),
-	})
+	}
+	if agreed {
+		join.Consent = &sfu.Consent{Text: h.Consent.Text, Lang: h.Consent.Lang}
+	}
+	media, err := s.cfg.SFU.Join(ctx, join)
 	if err != nil {
 		s.wg.Done()
 		return nil, s.joinFailure(who.Person, err)
@@ -163,9 +167,6 @@ func (s *Server) hello(r *http.Request, h *Hello) (*session, *failure) {
 	s.metrics.joins.Add(1)
 	if who.rejoin != "" {
 		s.metrics.rejoins.Add(1)
-	}
-	if agreed {
-		s.emitConsent(event.ConsentGiven, who.Person, media, h.Consent)
 	}
 	s.hub.add(x)
 	return x, nil
@@ -191,23 +192,19 @@ func (s *Server) checkConsent(who identified, c *Consent) *failure {
 	case c == nil:
 		return &failure{code: codeConsentRequired, text: "calls are recorded: hello needs consent"}
 	case !c.Recording:
-		s.emitConsent(event.ConsentRefused, who.Person, nil, c)
+		s.emitRefusal(who.Person, c)
 		return &failure{code: string(event.ConsentDeclined), text: "consent to recording was refused"}
 	}
 	return nil
 }
 
-// emitConsent emits consent.given or, without a session, consent.refused.
-func (s *Server) emitConsent(t event.Type, p sfu.Person, x Session, c *Consent) {
-	e := event.Event{
-		Type: t, Time: time.Now(), Room: p.Room, Participant: p.Identity,
-		Data: map[string]any{"recording": c.Recording, "text": c.Text, "lang": c.Lang},
-	}
-	if x != nil {
-		call := x.Call()
-		e.Call, e.Session, e.ExternalID, e.Metadata = call.ID, x.ID(), call.ExternalID, call.Metadata
-	}
-	s.cfg.Events.Emit(e)
+// emitRefusal emits consent.refused, which belongs to no call: who refuses does
+// not join. Consent that is given is told by the call.
+func (s *Server) emitRefusal(p sfu.Person, c *Consent) {
+	s.cfg.Events.Emit(event.Event{
+		Type: event.ConsentRefused, Time: time.Now(), Room: p.Room, Participant: p.Identity,
+		Data: map[string]any{"recording": false, "text": c.Text, "lang": c.Lang},
+	})
 }
 
 // clientData describes the client for the journal.

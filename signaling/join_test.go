@@ -221,9 +221,8 @@ func TestConsentIsNeededWhereCallsAreRecorded(t *testing.T) {
 	if !w.Recording {
 		t.Error("welcome does not say that the call is recorded")
 	}
-	e := f.event(t)
-	if e.Type != event.ConsentGiven || e.Call != "call-1" || e.Session != w.Session || e.ExternalID != "visit-7" || e.Data["lang"] != "ru" {
-		t.Errorf("event: %+v", e)
+	if given := f.sfu.session(t, 0).request.Consent; given == nil || *given != (sfu.Consent{Text: "v2", Lang: "ru"}) {
+		t.Errorf("the call is told of consent %+v", given)
 	}
 
 	c = f.dial(t) // consent holds for a rejoin
