@@ -96,7 +96,10 @@ func TestADeviceThatCannotBeHadIsNamed(t *testing.T) {
 	}{
 		"refused in chromium": {browser.Options{DenyPermissions: true},
 			map[event.Code]jwt.MapClaims{event.CamDenied: onlyCam, event.MicDenied: onlyMic}},
+		// Its fake microphone can't be taken from Chromium.
 		"missing in chromium": {browser.Options{NoDevices: true},
+			map[event.Code]jwt.MapClaims{event.CamNone: onlyCam}},
+		"missing in firefox": {browser.Options{Kind: browser.Firefox, NoDevices: true, Prefs: map[string]any{"media.cubeb.force_mock_context": false}},
 			map[event.Code]jwt.MapClaims{event.CamNone: onlyCam, event.MicNone: onlyMic}},
 		"refused in firefox": {browser.Options{Kind: browser.Firefox, DenyPermissions: true},
 			map[event.Code]jwt.MapClaims{event.CamDenied: onlyCam, event.MicDenied: onlyMic}},

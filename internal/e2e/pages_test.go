@@ -51,6 +51,21 @@ func (p *person) shoot(name string) {
 	}
 }
 
+// cameUpAtOnce fails unless the page's files were asked for by the page itself,
+// each once: in two round trips, the first of which is the page.
+func (p *person) cameUpAtOnce() {
+	p.l.t.Helper()
+	var late []string
+	p.Eval(`(() => {
+		const named = new Set([...document.querySelectorAll('link, script')].map(e => e.href || e.src));
+		const loaded = performance.getEntriesByType('resource').map(e => e.name).filter(n => n.includes('/assets/'));
+		return loaded.filter((n, i) => !named.has(n) || loaded.indexOf(n) !== i);
+	})()`, &late)
+	if len(late) > 0 {
+		p.l.t.Errorf("loaded late or twice: %q", late)
+	}
+}
+
 // hasAll fails unless every one of these can be seen.
 func (p *person) hasAll(testids ...string) {
 	p.l.t.Helper()
@@ -69,6 +84,7 @@ func TestPagesBeforeACallLookRight(t *testing.T) {
 
 	for name, o := range map[string]browser.PageOptions{"join": {}, "join-phone": phone} {
 		p := l.visit(b, "room", name, auth.RolePatient, o)
+		p.cameUpAtOnce()
 		p.hasAll("preview", "level-meter", "consent-text", "consent-accept", "consent-refuse", "mute-mic", "mute-cam", "join")
 		p.WaitPicture("[data-testid=preview]")
 		p.shoot(name)
