@@ -198,6 +198,12 @@ async function comeBack(last) {
   join();
 }
 
+/** What browsers say of the network; not all know of its connection. @returns {[EventTarget, string][]} */
+function networkEvents() {
+  const { connection } = /** @type {{connection?: EventTarget}} */ (navigator);
+  return connection ? [[globalThis, 'online'], [connection, 'change']] : [[globalThis, 'online']];
+}
+
 async function start() {
   await useLanguage(preferredLanguage(claims.lang));
   effect(() => {
@@ -210,7 +216,7 @@ async function start() {
     remember();
   });
   log.add('page', 'loaded', { secure: isSecureContext, framed: self !== top, visible: document.visibilityState });
-  addEventListener('online', () => call?.networkChanged());
+  for (const [target, type] of networkEvents()) target.addEventListener(type, () => call?.networkChanged());
   addEventListener('pagehide', postLog);
   addEventListener('visibilitychange', () => log.add('page', `page ${document.visibilityState}`));
   const problem = token || kept ? diagnoseBrowser() : 'TOKEN_BAD';

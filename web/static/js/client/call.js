@@ -53,7 +53,7 @@ export class Call {
     this.connection = new Connection(options.url, options.rejoin, {
       hello: (rejoin) => this.#hello(rejoin),
       onWelcome: (w) => this.#welcome(w),
-      onResumed: (r) => this.peer?.refresh(r.ice_servers),
+      onResumed: (r) => this.#resumed(r),
       onMessage: (type, body) => this.#message(type, body),
       onEnded: (e) => this.#finish(e),
       onRefused: (e) => this.#refuse(e),
@@ -111,7 +111,13 @@ export class Call {
 
   /** The network has changed or came back. */
   networkChanged() {
-    this.connection.hurry();
+    this.connection.probe();
+    this.peer?.ice.networkChanged();
+  }
+
+  /** @param {import('./messages.js').Resumed} resumed */
+  #resumed({ ice_servers }) {
+    this.peer?.refresh(ice_servers);
     this.peer?.ice.networkChanged();
   }
 
@@ -147,6 +153,7 @@ export class Call {
         this.media.value = state;
       },
       onOfferRefused: (code) => this.#offerRefused(code),
+      onQuiet: () => this.connection.probe(),
     });
     this.peer = peer;
     this.#stats = new StatsReporter(peer.pc);

@@ -8,12 +8,16 @@ const VERDICT_AFTER = 5; // seconds after the relay-only restart was due
 const DISCONNECTED_GRACE = 3; // seconds of silence before a restart
 const NEXT_ATTEMPT = 10; // seconds between attempts after a verdict
 const FLOW_WINDOW = 1; // seconds over which bytes must arrive to count as flowing
+const QUIET_AFTER = 1.5; // seconds in which nothing comes before the path is doubted
+const SUSPICION = 6; // seconds after a change of network in which a quiet path is given up
+const QUIET_LOOK = 500; // ms
 
 /**
  * @typedef {object} IceHandlers
  * @property {number} relayRestart  seconds
  * @property {(stage: string, text: string, data?: Record<string, any>, code?: string) => void} onLog
  * @property {(code: string | null, stage: string) => void} onVerdict
+ * @property {() => void} onQuiet  nothing comes any more: is the network still there?
  * @property {(policy: RTCIceTransportPolicy) => Promise<void>} restart
  */
 
@@ -23,6 +27,10 @@ export class IceWatch {
   #verdict = false; // said to have failed
   #policy = /** @type {RTCIceTransportPolicy} */ ('all');
   #started = 0;
+  #heard = { bytes: 0, at: 0 }; // what came so far, and when it last grew
+  #suspectUntil = 0;
+  #doubted = false; // onQuiet was called since
+  #look = 0;
   /** @type {import('./diagnose.js').IceEvidence} */
   #evidence = { candidates: { host: 0, srflx: 0, prflx: 0, relay: 0 }, errors: [] };
 
@@ -46,6 +54,7 @@ export class IceWatch {
 
   close() {
     this.#clear();
+    clearInterval(this.#look);
   }
 
   /** An answer was applied: the clock of this attempt starts, if it is one. */
@@ -57,10 +66,48 @@ export class IceWatch {
     this.#after(this.handlers.relayRestart + VERDICT_AFTER, () => this.#judge());
   }
 
-  /** The network has changed: look again now. */
-  async networkChanged() {
-    if (this.pc.connectionState === 'new' || this.#pending) return;
-    if (!(await this.#flows())) this.#again('all', 'network changed');
+  /**
+   * The network has changed, by what the browser says or because the socket was
+   * dead and had to be replaced: a path that is quiet is given up at once. ICE
+   * alone would take seconds to see it.
+   */
+  networkChanged() {
+    this.#suspectUntil = performance.now() + SUSPICION * 1000;
+    this.#suspect();
+  }
+
+  /** Restarts if the path is quiet and we know why. Says whether it did. */
+  #suspect() {
+    const now = performance.now();
+    const quiet = now - this.#heard.at > QUIET_AFTER * 1000;
+    if (!this.#look || this.#pending || !quiet || now > this.#suspectUntil) return false;
+    this.#again('all', 'network changed');
+    return true;
+  }
+
+  /**
+   * Looks whether anything still comes: media, or feedback to ours. Browsers
+   * that tell nothing of a change of network notice it here first. A path on
+   * which nobody sends is doubted once.
+   */
+  async #listen() {
+    const bytes = await this.#arrived();
+    if (bytes !== this.#heard.bytes) { // fewer, after a restart
+      this.#heard = { bytes, at: performance.now() };
+      this.#doubted = false;
+    } else if (!this.#suspect() && !this.#doubted && performance.now() - this.#heard.at > QUIET_AFTER * 1000) {
+      this.#doubted = true;
+      this.handlers.onQuiet();
+    }
+  }
+
+  /** Bytes that came over all pairs, but for checks. */
+  async #arrived() {
+    let sum = 0;
+    for (const s of (await this.pc.getStats()).values()) {
+      if (s.type === 'candidate-pair') sum += s.bytesReceived ?? 0;
+    }
+    return sum;
   }
 
   #changed() {
@@ -79,6 +126,7 @@ export class IceWatch {
     this.#pending = false;
     this.#clear();
     this.#verdict = false;
+    this.#look ||= setInterval(() => this.#listen(), QUIET_LOOK);
     this.handlers.onVerdict(null, 'ice');
   }
 
@@ -110,7 +158,8 @@ export class IceWatch {
   #again(policy, why) {
     if (this.pc.connectionState === 'closed') return;
     this.#clear();
-    this.#pending = false;
+    this.#pending = this.#doubted = false;
+    this.#heard.at = performance.now(); // the new path gets its time
     this.#policy = policy;
     this.handlers.onLog('ice', 'restart', { why, policy, after_verdict: this.#verdict });
     this.#restart();

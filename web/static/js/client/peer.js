@@ -27,6 +27,7 @@ const SPARE_SCREENS = 1;
  * @property {(stage: string, text: string, data?: Record<string, any>, code?: string) => void} onLog
  * @property {(code: string | null, stage: string) => void} onVerdict  connection failed with a code, or works (null)
  * @property {(state: RTCPeerConnectionState) => void} onState
+ * @property {() => void} onQuiet  nothing comes any more
  * @property {(code: string, message: string) => void} onOfferRefused
  */
 
@@ -62,6 +63,7 @@ export class Peer {
       relayRestart: welcome.limits.relay_restart || 4.5,
       onLog: handlers.onLog,
       onVerdict: handlers.onVerdict,
+      onQuiet: handlers.onQuiet,
       restart: (policy) => this.#restartIce(policy),
     });
     this.pc.addEventListener('connectionstatechange', () => handlers.onState(this.pc.connectionState));

@@ -10,6 +10,7 @@ const BACKOFF = [0.2, 0.5, 1, 2, 2, 4, 4, 8]; // seconds; then the last for ever
 const OPEN_TIMEOUT = 5; // seconds from the attempt to the first answer
 const PING_INTERVAL = 5;
 const SILENCE = 12; // seconds without a word from the server: the socket is dead
+const PROBE = 1; // seconds that a socket in doubt has to answer
 const ACK_DELAY = 0.3;
 
 /** Failure codes are upper case, problem codes lower. @param {string} code */
@@ -79,6 +80,22 @@ export class Connection {
     if (this.#closed || !this.#retryTimer) return;
     clearTimeout(this.#retryTimer);
     this.#open();
+  }
+
+  /**
+   * The network may have changed: a socket that does not answer at once is
+   * replaced. Else it would seem to live until SILENCE, with the address that
+   * the device no longer has.
+   */
+  probe() {
+    this.hurry();
+    const socket = this.#socket;
+    if (socket?.readyState !== WebSocket.OPEN) return;
+    const asked = performance.now();
+    this.#raw({ type: 'ping', body: { time: Date.now() } });
+    setTimeout(() => {
+      if (this.#heard < asked) this.#lost(socket, 'no answer');
+    }, PROBE * 1000);
   }
 
   /** Ends the session of this object: nothing is sent or received after it. */
