@@ -75,6 +75,11 @@ func New(ctx context.Context, p Profile) (_ *Lab, err error) {
 	if err := l.setNames(); err != nil {
 		return nil, err
 	}
+	if p.v4only {
+		if err := l.Client.ip(ctx, "-6 addr flush dev eth0 scope global"); err != nil {
+			return nil, err
+		}
+	}
 	if p.build != nil {
 		if err := p.build(ctx, l); err != nil {
 			return nil, err

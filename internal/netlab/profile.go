@@ -30,9 +30,10 @@ type Profile struct {
 	// Event is what happens in mid-call.
 	Event Event
 
-	wire  wireConfig
-	mtu   int // of the link between the routers; 0 is 1500
-	build func(context.Context, *Lab) error
+	v4only bool // the client has no IPv6, which no NAT would touch
+	wire   wireConfig
+	mtu    int // of the link between the routers; 0 is 1500
+	build  func(context.Context, *Lab) error
 }
 
 // Behavior of a NAT, mapping or filtering.
@@ -71,11 +72,14 @@ func Profiles() []Profile {
 	symmetric := func(name, summary string) Profile {
 		return Profile{
 			Name: name, Summary: summary, Paths: everyPath(),
-			Mapping: PortDependent, Filtering: PortDependent, build: masquerade("fully-random"),
+			Mapping: PortDependent, Filtering: PortDependent, v4only: true, build: masquerade("fully-random"),
 		}
 	}
 	cone := func(name, summary string, filtering Behavior, build func(context.Context, *Lab) error) Profile {
-		return Profile{Name: name, Summary: summary, Paths: everyPath(), Mapping: EndpointIndependent, Filtering: filtering, build: build}
+		return Profile{
+			Name: name, Summary: summary, Paths: everyPath(),
+			Mapping: EndpointIndependent, Filtering: filtering, v4only: true, build: build,
+		}
 	}
 	home := func(name, summary string, paths []string, rules ...string) Profile {
 		return Profile{Name: name, Summary: summary, Paths: paths, build: firewall(rules...)}

@@ -1,0 +1,116 @@
+package trial
+
+import (
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"consilium/internal/netlab"
+)
+
+// These are the networks that every run of the tests tries; `make lab` tries
+// all of them, and more often.
+
+// builder builds the programs once for all tests.
+type builder struct {
+	once     sync.Once
+	programs Programs
+	err      error
+}
+
+func (b *builder) get(t *testing.T) Programs {
+	t.Helper()
+	b.once.Do(func() { b.programs, b.err = Build(t.Context(), filepath.Join("..", "..", ".."), t.TempDir()) })
+	if b.err != nil {
+		t.Fatal(b.err)
+	}
+	return b.programs
+}
+
+func open(t *testing.T, b *builder, profile string) *Site {
+	t.Helper()
+	if err := netlab.Check(); err != nil {
+		t.Fatal(err)
+	}
+	p, err := netlab.FindProfile(profile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(t.Context(), p, b.get(t), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the server's last words:\n%s", s.server.lastWords())
+		}
+		if err := s.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return s
+}
+
+// TestCallsInHardNetworks is one test, since it builds the programs once.
+func TestCallsInHardNetworks(t *testing.T) {
+	if err := netlab.Check(); err != nil {
+		t.Fatal(err)
+	}
+	b := &builder{}
+	b.get(t) // its directory lasts as long as this test
+	for name, path := range map[string]string{
+		"symmetric": netlab.PathUDP, "udpblock": netlab.PathICETCP, "tls443": netlab.PathTURNS, "v6broken": netlab.PathUDP,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, b, name)
+			for _, kind := range []Kind{Pion, Chromium, Firefox} {
+				t.Run(string(kind), func(t *testing.T) {
+					r := s.Try(t.Context(), kind)
+					if !r.Good(s.Lab.Profile) {
+						t.Fatalf("no call within %v: %+v", Limit, r)
+					}
+					t.Logf("by %s; patient after %v, doctor after %v", r.Path, r.PatientSees, r.DoctorSees)
+					// Pion nominates what answers first, browsers what is best.
+					if r.Path != path && kind != Pion {
+						t.Errorf("path %q, want %q", r.Path, path)
+					}
+				})
+			}
+		})
+	}
+	t.Run("rebind", func(t *testing.T) { rebinding(t, b) })
+	t.Run("unreachable", func(t *testing.T) { verdicts(t, b) })
+}
+
+// rebinding lets the NAT forget its mappings in mid-call.
+func rebinding(t *testing.T, b *builder) {
+	s := open(t, b, "rebind")
+	for kind, limit := range map[Kind]time.Duration{Pion: 8 * time.Second, Chromium: 5 * time.Second, Firefox: 8 * time.Second} {
+		t.Run(string(kind), func(t *testing.T) {
+			r := s.Try(t.Context(), kind)
+			if !r.Good(s.Lab.Profile) {
+				t.Fatalf("the call does not go on: %+v", r)
+			}
+			t.Logf("without media for %v", r.Gap)
+			if r.Gap > limit {
+				t.Errorf("without media for %v, want at most %v", r.Gap, limit)
+			}
+		})
+	}
+}
+
+// verdicts lets nothing but HTTP through, so that there can be no call.
+func verdicts(t *testing.T, b *builder) {
+	s := open(t, b, "unreachable")
+	for _, kind := range []Kind{Pion, Chromium, Firefox} {
+		t.Run(string(kind), func(t *testing.T) {
+			r := s.Try(t.Context(), kind)
+			t.Logf("patient %v after %v, doctor %v after %v, webhook %s after %v",
+				r.PatientCodes, r.PatientAfter, r.DoctorCodes, r.DoctorAfter, r.WebhookCode, r.WebhookAfter)
+			if !r.Good(s.Lab.Profile) {
+				t.Errorf("want %s everywhere, within %v: %+v", s.Lab.Profile.Code, verdictLimit, r)
+			}
+		})
+	}
+}
