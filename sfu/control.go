@@ -1,6 +1,7 @@
 package sfu
 
 import (
+	"encoding/binary"
 	"time"
 
 	"github.com/pion/rtcp"
@@ -21,71 +22,69 @@ func (t *transport) handleRTCP(in *inbound) {
 		t.cfg.Drops.add(dropMalformed)
 		return
 	}
-	packets, err := rtcp.Unmarshal(in.pooled.buf)
-	if err != nil {
-		t.cfg.Drops.add(dropMalformed)
-		return
-	}
-	for _, p := range packets {
-		switch p := p.(type) {
-		case *rtcp.SenderReport:
-			if p.SSRC == in.ssrc {
-				t.senderReport(p, in.at)
-			}
-			t.receptionReports(p.Reports, in)
-		case *rtcp.ReceiverReport:
-			t.receptionReports(p.Reports, in)
-		case *rtcp.SourceDescription:
-			if u := t.upTrackOf(in.ssrc); u != nil {
-				u.rtcpSeen(in.at)
-			}
-		case *rtcp.TransportLayerCC:
-			t.out.feedback(p, in.at)
-			for _, d := range t.allDowns() {
-				d.settle(in.at)
-			}
-		default:
-			t.mediaFeedback(p, in)
+	for rest := in.pooled.buf; len(rest) > 0; {
+		var p controlPacket
+		if p, rest, ok = cutControl(rest); !ok || !t.takeControl(p, in) {
+			t.cfg.Drops.add(dropMalformed) // with what comes behind it
+			return
 		}
 	}
 }
 
-// mediaFeedback takes what a subscriber says about one track.
-func (t *transport) mediaFeedback(p rtcp.Packet, in *inbound) {
-	d := t.down(in.ssrc)
-	if d == nil {
-		return
+// takeControl takes one packet of a compound one; false when it is malformed.
+func (t *transport) takeControl(p controlPacket, in *inbound) bool {
+	switch p.kind {
+	case rtcp.TypeSenderReport:
+		return t.senderReport(p, in)
+	case rtcp.TypeReceiverReport:
+		return t.receptionReports(p, receiverInfoSize, in)
+	case rtcp.TypeSourceDescription:
+		if u := t.upTrackOf(in.ssrc); u != nil {
+			u.rtcpSeen(in.at)
+		}
+	case rtcp.TypeTransportSpecificFeedback:
+		switch p.count {
+		case rtcp.FormatTCC:
+			return t.transportFeedback(p, in)
+		case rtcp.FormatTLN:
+			return t.nack(p, in)
+		}
+	case rtcp.TypePayloadSpecificFeedback:
+		switch p.count {
+		case rtcp.FormatPLI, rtcp.FormatFIR:
+			return t.keyframeRequest(p, in)
+		}
 	}
-	switch p := p.(type) {
-	case *rtcp.TransportLayerNack:
-		if p.MediaSSRC == in.ssrc {
-			d.resend(p.Nacks, in.at)
-		}
-	case *rtcp.PictureLossIndication:
-		if p.MediaSSRC == in.ssrc {
-			d.requestKeyframe(in.at)
-		}
-	case *rtcp.FullIntraRequest:
-		for _, f := range p.FIR {
-			if f.SSRC == in.ssrc {
-				d.requestKeyframe(in.at)
+	return true
+}
+
+func (t *transport) senderReport(p controlPacket, in *inbound) bool {
+	if len(p.body) < senderInfoSize {
+		return false
+	}
+	if ssrc := binary.BigEndian.Uint32(p.body); ssrc == in.ssrc {
+		if u := t.upTrackOf(ssrc); u != nil {
+			sr := media.SenderReport{
+				Arrival: in.at, NTP: binary.BigEndian.Uint64(p.body[4:]), RTP: binary.BigEndian.Uint32(p.body[12:]),
 			}
+			t.clock.observe(sr)
+			u.senderReport(sr)
 		}
 	}
+	return t.receptionReports(p, senderInfoSize, in)
 }
 
-func (t *transport) senderReport(p *rtcp.SenderReport, at time.Time) {
-	u := t.upTrackOf(p.SSRC)
-	if u == nil {
-		return
+// receptionReports takes the report blocks behind so many bytes of a report.
+func (t *transport) receptionReports(p controlPacket, behind int, in *inbound) bool {
+	blocks, ok := p.blocks(behind)
+	if !ok {
+		return false
 	}
-	sr := media.SenderReport{Arrival: at, NTP: p.NTPTime, RTP: p.RTPTime}
-	t.clock.observe(sr)
-	u.senderReport(sr)
-}
-
-func (t *transport) receptionReports(blocks []rtcp.ReceptionReport, in *inbound) {
-	for _, b := range blocks {
+	for ; len(blocks) > 0; blocks = blocks[reportBlockSize:] {
+		var b rtcp.ReceptionReport
+		if err := b.Unmarshal(blocks[:reportBlockSize]); err != nil {
+			return false
+		}
 		if b.SSRC != in.ssrc {
 			continue
 		}
@@ -93,6 +92,57 @@ func (t *transport) receptionReports(blocks []rtcp.ReceptionReport, in *inbound)
 			d.reported(b, in.at)
 		}
 	}
+	return true
+}
+
+// transportFeedback takes what the client says about everything he was sent.
+func (t *transport) transportFeedback(p controlPacket, in *inbound) bool {
+	fb, ok := parseFeedback(p.body)
+	if !ok {
+		return false
+	}
+	t.out.feedback(fb, in.at)
+	for _, d := range t.allDowns() {
+		d.settle(in.at)
+	}
+	return true
+}
+
+func (t *transport) nack(p controlPacket, in *inbound) bool {
+	ssrc, says, ok := p.media()
+	if !ok {
+		return false
+	}
+	if d := t.down(in.ssrc); d != nil && ssrc == in.ssrc {
+		t.nacks = appendNACKs(t.nacks[:0], says)
+		d.resend(t.nacks, in.at)
+	}
+	return true
+}
+
+// keyframeRequest takes a PLI (RFC 4585, 6.3.1), which is about one stream, or
+// a FIR (RFC 5104, 4.3.1), which names as many as it likes.
+func (t *transport) keyframeRequest(p controlPacket, in *inbound) bool {
+	ssrc, says, ok := p.media()
+	if !ok {
+		return false
+	}
+	d := t.down(in.ssrc)
+	if d == nil {
+		return true
+	}
+	if p.count == rtcp.FormatPLI {
+		if ssrc == in.ssrc {
+			d.requestKeyframe(in.at)
+		}
+		return true
+	}
+	for ; len(says) >= firEntrySize; says = says[firEntrySize:] {
+		if binary.BigEndian.Uint32(says) == in.ssrc {
+			d.requestKeyframe(in.at)
+		}
+	}
+	return true
 }
 
 // upTrackOf finds the track that an SSRC carries.

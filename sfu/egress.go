@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 )
@@ -117,7 +116,7 @@ func (e *egress) remember(p sentPacket, now time.Time) {
 }
 
 // feedback takes transport-wide feedback of the subscriber.
-func (e *egress) feedback(fb *rtcp.TransportLayerCC, now time.Time) {
+func (e *egress) feedback(fb transportFeedback, now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.figures.LastFeedback = now
@@ -125,10 +124,10 @@ func (e *egress) feedback(fb *rtcp.TransportLayerCC, now time.Time) {
 		return
 	}
 	var told, missing float64
-	forEachStatus(fb, func(sequence uint16, received bool) bool {
+	fb.each(func(sequence uint16, received bool) {
 		p := &e.history[sequence%sendHistory]
 		if p.sequence != sequence || p.state == sentUnused {
-			return true
+			return
 		}
 		if !e.hasTold || int16(sequence-e.told) > 0 {
 			e.told, e.hasTold = sequence, true
@@ -148,7 +147,6 @@ func (e *egress) feedback(fb *rtcp.TransportLayerCC, now time.Time) {
 			e.figures.NotArrived--
 			e.figures.Acknowledged++
 		}
-		return true
 	})
 	if told > 0 {
 		e.figures.Loss += (missing/told - e.figures.Loss) / 8

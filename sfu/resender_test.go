@@ -173,8 +173,7 @@ func report(e *egress, base uint16, now time.Time, received ...bool) {
 			symbols[i] = rtcp.TypeTCCPacketReceivedSmallDelta
 		}
 	}
-	e.feedback(&rtcp.TransportLayerCC{BaseSequenceNumber: base, PacketStatusCount: uint16(len(received)),
-		PacketChunks: []rtcp.PacketStatusChunk{&rtcp.StatusVectorChunk{SymbolList: symbols}}}, now)
+	e.feedback(feedbackAbout(base, symbols...), now)
 }
 
 // resendCase is a packet, sequence number 500, that is asked for at 100 ms and

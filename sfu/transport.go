@@ -49,12 +49,14 @@ type transport struct {
 
 	buffers atomic.Int64 // made for Pion
 
-	mu    sync.Mutex // guards the writing of routes, and downs
-	downs map[uint32]*downTrack
+	mu      sync.Mutex // guards the writing of routes, and what follows
+	downs   map[uint32]*downTrack
+	downAll []*downTrack // the values of downs; made anew when they change
 
 	// What follows belongs to run.
 	router     router
-	control    bucket // RTCP of the client, in units of controlCost
+	control    bucket          // RTCP of the client, in units of controlCost
+	nacks      []rtcp.NackPair // of the NACK being read
 	feedback   *feedbackBuilder
 	nextReport time.Time // receiver reports
 	nextTWCC   time.Time
@@ -147,12 +149,14 @@ func (t *transport) bind(ssrc uint32, d *downTrack) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.downs[ssrc] = d
+	t.downAll = slices.Collect(maps.Values(t.downs))
 }
 
 func (t *transport) unbind(ssrc uint32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.downs, ssrc)
+	t.downAll = slices.Collect(maps.Values(t.downs))
 }
 
 func (t *transport) down(ssrc uint32) *downTrack {
@@ -161,10 +165,11 @@ func (t *transport) down(ssrc uint32) *downTrack {
 	return t.downs[ssrc]
 }
 
+// allDowns returns the slots bound now. The slice must not be changed.
 func (t *transport) allDowns() []*downTrack {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return slices.Collect(maps.Values(t.downs))
+	return t.downAll
 }
 
 // connected says that the client can be sent to from now on. What he takes is
