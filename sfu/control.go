@@ -154,18 +154,20 @@ func (t *transport) upTrackOf(ssrc uint32) *upTrack {
 	return t.router.routes.tracks[s.line.MID]
 }
 
-// poll does what is due and returns when it wants to be called again.
+// poll does what is due and returns when it wants to be called again. Reports
+// that are due soon go along: what counts is the number of datagrams, each
+// sealed and sent by a call of its own.
 func (t *transport) poll(now time.Time) time.Time {
 	next := now.Add(idlePoll)
-	var out []rtcp.Packet
-	report := !now.Before(t.nextReport)
+	out := t.outbox[:0]
+	report := !now.Add(reportSlack).Before(t.nextReport)
 	if report {
 		t.nextReport = now.Add(receiverReportInterval)
 	}
 	var blocks []rtcp.ReceptionReport
 	for _, u := range t.router.routes.tracks {
-		packets, at := u.poll(now, t.sender)
-		out = append(out, packets...)
+		var at time.Time
+		out, at = u.poll(now, t.sender, out)
 		next = earlier(next, at)
 		if report {
 			blocks = u.appendBlock(blocks, now)
@@ -176,7 +178,7 @@ func (t *transport) poll(now time.Time) time.Time {
 		out = append(out, &rtcp.ReceiverReport{SSRC: t.sender, Reports: blocks[:n]})
 		blocks = blocks[n:]
 	}
-	if !now.Before(t.nextTWCC) {
+	if t.feedback.pending() && !now.Before(t.nextTWCC) {
 		out = append(out, t.feedback.build()...)
 		t.nextTWCC = now.Add(feedbackInterval)
 	}
@@ -188,19 +190,25 @@ func (t *transport) poll(now time.Time) time.Time {
 		next = earlier(next, at)
 	}
 	t.writeRTCP(out)
+	clear(out)
+	t.outbox = out
 	if len(t.router.routes.tracks) > 0 {
 		next = earlier(next, t.nextReport)
-		if t.receiving(now) {
-			next = earlier(next, t.nextTWCC)
-		}
+	}
+	if t.feedback.pending() {
+		next = earlier(next, t.nextTWCC)
 	}
 	return next
 }
 
-// receiving reports whether packets with transport-wide numbers came of late,
-// so that feedback is worth waking up for.
-func (t *transport) receiving(now time.Time) bool {
-	return now.Sub(t.lastTWCC) < idlePoll
+// recordTWCC notes a packet with a transport-wide number. The first one after
+// feedback was sent sets the time of the next feedback, so that the worker
+// does not wake up for feedback while nothing comes.
+func (t *transport) recordTWCC(ssrc uint32, number []byte, at time.Time) {
+	t.feedback.record(ssrc, number, at)
+	if t.feedback.pending() && t.nextTWCC.Before(t.nextPoll) {
+		t.nextPoll = t.nextTWCC
+	}
 }
 
 // writeRTCP sends control packets, as many in a datagram as fit. A failure is

@@ -208,14 +208,15 @@ func (d *downTrack) reported(b rtcp.ReceptionReport, at time.Time) {
 	}
 }
 
-// pollReport returns a sender report when one is due, and when to ask again.
+// pollReport returns a sender report when one is due soon, and when to ask
+// again.
 func (d *downTrack) pollReport(now time.Time) (rtcp.Packet, time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.haveSent || d.bound == nil {
 		return nil, time.Time{}
 	}
-	if now.Before(d.nextSR) {
+	if now.Add(reportSlack).Before(d.nextSR) {
 		return nil, d.nextSR
 	}
 	d.nextSR = now.Add(senderReportInterval)

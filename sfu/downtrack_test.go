@@ -21,7 +21,7 @@ func TestNothingIsForwardedBeforeAKeyframe(t *testing.T) {
 	if len(w.packets) != 0 {
 		t.Fatal("a delta frame was forwarded")
 	}
-	if out, _ := s.track.poll(s.clock.at, 1); len(out) != 1 {
+	if out, _ := s.track.poll(s.clock.at, 1, nil); len(out) != 1 {
 		t.Fatalf("one keyframe request is due, got %d", len(out))
 	}
 	s.frame(true, false)
@@ -46,7 +46,7 @@ func TestFirstPacketReachesASinkAttachedBefore(t *testing.T) {
 	if len(w.packets) != 1 {
 		t.Fatalf("%d packets, want the first", len(w.packets))
 	}
-	if out, _ := s.track.poll(s.clock.at, 1); len(out) != 0 {
+	if out, _ := s.track.poll(s.clock.at, 1, nil); len(out) != 0 {
 		t.Fatalf("a keyframe is asked for although one came: %v", out)
 	}
 }
@@ -67,7 +67,7 @@ func TestNewcomerStartsFromTheCache(t *testing.T) {
 	s.clock.at = s.clock.at.Add(2 * time.Second)
 	late := &wire{}
 	s.subscriber(late, true).assign(s.track)
-	if out, _ := s.track.poll(s.clock.at, 1); len(late.packets) != 0 || len(out) != 1 {
+	if out, _ := s.track.poll(s.clock.at, 1, nil); len(late.packets) != 0 || len(out) != 1 {
 		t.Fatalf("newcomer after 2 s got %d packets and %d requests, want 0 and 1", len(late.packets), len(out))
 	}
 }
@@ -94,7 +94,7 @@ func TestManyTracksAtOnceDoNotStartInOneBurst(t *testing.T) {
 	if n := begin(); n != startBurst/s.big {
 		t.Fatalf("%d tracks of 40 KiB start from the cache, want %d", n, startBurst/s.big)
 	}
-	if out, _ := s.track.poll(s.clock.at, 1); len(out) != 1 {
+	if out, _ := s.track.poll(s.clock.at, 1, nil); len(out) != 1 {
 		t.Fatalf("the others want a keyframe: %v", out)
 	}
 	s.clock.at = s.clock.at.Add(time.Second)
@@ -114,7 +114,7 @@ func TestKeyframeRequestsOfManyAreOne(t *testing.T) {
 	for range 40 { // one second
 		s.clock.at = s.clock.at.Add(25 * time.Millisecond)
 		s.track.requestKeyframe()
-		out, _ := s.track.poll(s.clock.at, 1)
+		out, _ := s.track.poll(s.clock.at, 1, nil)
 		asked += len(out)
 	}
 	if asked < 1 || asked > 2 {

@@ -83,7 +83,7 @@ func TestFloodOfKeyframeRequestsBecomesFew(t *testing.T) {
 		if s.track.keyframe.Load() {
 			passed++
 		}
-		out, _ := s.track.poll(s.clock.at, 1)
+		out, _ := s.track.poll(s.clock.at, 1, nil)
 		asked += len(out)
 	})
 	t.Logf("a million requests in 10 000 packets: %v, the publisher was woken %d times and asked %d times", took, passed, asked)

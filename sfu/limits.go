@@ -95,6 +95,9 @@ const (
 	receiverReportInterval = time.Second
 	senderReportInterval   = time.Second
 	feedbackInterval       = 80 * time.Millisecond
+	// reportSlack is how much earlier an RR or SR goes out with what is sent
+	// anyway, so that it needs no datagram of its own.
+	reportSlack = feedbackInterval
 	// maxReportBlocks is what fits one RTCP report (RFC 3550, 6.4).
 	maxReportBlocks = 31
 

@@ -92,7 +92,7 @@ func TestRepairedPacketFillsItsHole(t *testing.T) {
 	lost := s.frame(false, true)
 	s.frame(false, false)
 	s.clock.at = s.clock.at.Add(nackTolerance)
-	out, _ := s.track.poll(s.clock.at, 1)
+	out, _ := s.track.poll(s.clock.at, 1, nil)
 	if len(out) != 1 || out[0].(*rtcp.TransportLayerNack).Nacks[0].PacketID != lost {
 		t.Fatalf("asked for %v, want %d", out, lost)
 	}
@@ -194,7 +194,7 @@ func TestSlowSubscriberLosesUpToTheNextKeyframe(t *testing.T) {
 	s.frame(false, false)
 	w.fail = nil
 	s.frame(false, false)
-	if out, _ := s.track.poll(s.clock.at, 1); len(w.packets) != 1 || len(out) != 1 {
+	if out, _ := s.track.poll(s.clock.at, 1, nil); len(w.packets) != 1 || len(out) != 1 {
 		t.Fatalf("%d packets and %d requests, want 1 and 1", len(w.packets), len(out))
 	}
 	s.frame(true, false)
@@ -213,7 +213,7 @@ func TestSubscriberWhoNeverKeepsUpCostsFewKeyframes(t *testing.T) {
 	asked, key := 0, true
 	for range 300 { // ten seconds, a keyframe for every request
 		s.frame(key, false)
-		out, _ := s.track.poll(s.clock.at, 1)
+		out, _ := s.track.poll(s.clock.at, 1, nil)
 		key = len(out) > 0
 		asked += len(out)
 	}

@@ -59,9 +59,9 @@ type transport struct {
 	nacks      []rtcp.NackPair // of the NACK being read
 	feedback   *feedbackBuilder
 	nextReport time.Time // receiver reports
-	nextTWCC   time.Time
+	nextTWCC   time.Time // feedback is not sent before
 	nextPoll   time.Time
-	lastTWCC   time.Time // when a packet with a transport-wide number came
+	outbox     []rtcp.Packet // empty but while poll runs
 
 	// dirty says that something wants to be polled before nextPoll. Set by
 	// anybody.
@@ -219,14 +219,6 @@ func (t *transport) run(ctx context.Context) error {
 	}
 }
 
-// noteTWCC makes the worker wake up for feedback while packets come.
-func (t *transport) noteTWCC(at time.Time) {
-	if at.Sub(t.lastTWCC) >= idlePoll {
-		t.dirty.Store(true)
-	}
-	t.lastTWCC = at
-}
-
 // nudge makes the worker poll soon.
 func (t *transport) nudge() {
 	if !t.dirty.Swap(true) {
@@ -260,8 +252,7 @@ func (t *transport) handleRTP(in *inbound) {
 	}
 	if s.line.TWCCExt != 0 {
 		if number := p.Header.GetExtension(s.line.TWCCExt); number != nil {
-			t.feedback.record(p.Header.SSRC, number, in.at)
-			t.noteTWCC(in.at)
+			t.recordTWCC(p.Header.SSRC, number, in.at)
 		}
 	}
 	payload, ok := trimPadding(b[n:], p.Header.Padding)

@@ -109,9 +109,9 @@ func TestFeedbackIsReadFromEveryKindOfChunk(t *testing.T) {
 	}
 }
 
-// TestFeedbackReadAsPionReadsIt sends what Pion's recorder builds of packets
-// that come in disorder, late, and not at all.
-func TestFeedbackReadAsPionReadsIt(t *testing.T) {
+// TestFeedbackIsReadAsPionReadsIt tells of packets that come in disorder, late,
+// and not at all.
+func TestFeedbackIsReadAsPionReadsIt(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	at, messages := time.Unix(1000, 0), 0
 	f := newFeedbackBuilder(1, at)

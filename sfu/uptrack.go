@@ -236,15 +236,16 @@ func (u *upTrack) senderReport(sr media.SenderReport) {
 	}
 }
 
-// poll returns what is to be sent to the publisher now, and when to ask again.
-func (u *upTrack) poll(now time.Time, sender uint32) (out []rtcp.Packet, next time.Time) {
+// poll appends to out what is to be sent to the publisher now, and returns
+// when to ask again.
+func (u *upTrack) poll(now time.Time, sender uint32, out []rtcp.Packet) (_ []rtcp.Packet, next time.Time) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.keyframe.Swap(false) {
 		u.limiter.request()
 	}
 	if u.ssrc == 0 || u.ended {
-		return nil, time.Time{}
+		return out, time.Time{}
 	}
 	if u.askNACK {
 		var gaveUp bool
