@@ -107,6 +107,8 @@ func (a *API) createCall(w http.ResponseWriter, r *request) error {
 // check says what is wrong with a call's specification.
 func (c newCall) check() error {
 	switch {
+	case event.InPrecheck(c.Room):
+		return unusable("room: names that begin with " + event.PrecheckRoom + " are the server's own")
 	case !auth.Ident(c.Room):
 		return unusable("room: 1 to 64 of A-Z a-z 0-9 . _ ~ -")
 	case !plainText(c.ExternalID, maxExternalID):

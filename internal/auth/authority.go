@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -28,15 +29,22 @@ type Config struct {
 // Authority verifies and mints tokens. It is safe for concurrent use.
 type Authority struct {
 	keys    atomic.Pointer[keySet]
+	own     verificationKey // signs for the rooms that nobody else may name
 	revoked revocations
 	parser  *jwt.Parser
 }
+
+// ownIssuer is the id of the server's own key. It signs tokens for the rooms in
+// which devices are tested: what happens there is not recorded, so nobody
+// else's token may lead to one.
+const ownIssuer = event.PrecheckRoom
 
 // New reads the keys and returns an Authority.
 func New(cfg Config) (*Authority, error) {
 	a := &Authority{
 		// Time and claims are checked here, where the reason can be told.
 		parser: jwt.NewParser(jwt.WithoutClaimsValidation(), jwt.WithStrictDecoding()),
+		own:    verificationKey{alg: algHS256, key: []byte(rand.Text() + rand.Text())},
 	}
 	if err := a.Reload(cfg); err != nil {
 		return nil, err
@@ -51,6 +59,7 @@ func (a *Authority) Reload(cfg Config) error {
 	if err != nil {
 		return err
 	}
+	keys[ownIssuer] = []verificationKey{a.own}
 	a.keys.Store(&keys)
 	return nil
 }
@@ -121,6 +130,9 @@ func (a *Authority) verifySignature(token string) (Claims, error) {
 	c, err := w.claims()
 	if err != nil {
 		return Claims{}, err
+	}
+	if event.InPrecheck(c.Room) != (c.Issuer == ownIssuer) {
+		return Claims{}, bad(ReasonUnknownKey, "rooms that begin with "+event.PrecheckRoom+" are the server's own")
 	}
 	if a.revoked.has(c) {
 		return Claims{}, bad(ReasonRevoked, "")

@@ -9,11 +9,14 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"consilium/internal/event"
 )
 
 // Mint returns a token with the given claims, good for ttl from now.
 //
-// An empty Issuer takes the first key, by id, that has a secret; Expires and
+// An empty Issuer takes the first key, by id, that has a secret, and a room of
+// a precheck the server's own; Expires and
 // IssuedAt are set here, and ID if it is empty. An empty set of Grants leaves
 // the role's default.
 func (a *Authority) Mint(c Claims, ttl time.Duration) (string, error) {
@@ -21,7 +24,10 @@ func (a *Authority) Mint(c Claims, ttl time.Duration) (string, error) {
 		return "", fmt.Errorf("mint token: lifetime %v is less than a second", ttl)
 	}
 	keys := *a.keys.Load()
-	if c.Issuer == "" {
+	switch {
+	case event.InPrecheck(c.Room):
+		c.Issuer = ownIssuer
+	case c.Issuer == "":
 		c.Issuer = keys.minting()
 	}
 	i := slices.IndexFunc(keys[c.Issuer], func(k verificationKey) bool { return k.alg == algHS256 })
@@ -58,7 +64,7 @@ func mintError(err error) error {
 // minting returns the first issuer, by id, that has a secret.
 func (s keySet) minting() string {
 	for _, id := range slices.Sorted(maps.Keys(s)) {
-		if len(s[id]) > 0 && s[id][0].alg == algHS256 {
+		if id != ownIssuer && len(s[id]) > 0 && s[id][0].alg == algHS256 {
 			return id
 		}
 	}
