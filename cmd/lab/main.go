@@ -3,9 +3,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -35,6 +38,7 @@ func run(ctx context.Context) error {
 	clients := flag.String("clients", "pion,chromium,firefox", "clients to try")
 	pion := flag.Int("pion", 10, "attempts with a Pion client, for each network")
 	browsers := flag.Int("browsers", 3, "attempts with each browser, for each network")
+	into := flag.String("into", "", "document whose measured part is replaced; without it the table is only printed")
 	keep := flag.String("keep", "", "directory for the servers' logs; a temporary one if empty")
 	flag.Parse()
 	if err := netlab.Check(); err != nil {
@@ -64,5 +68,13 @@ func run(ctx context.Context) error {
 			m.Profiles = append(m.Profiles, p)
 		}
 	}
-	return m.Run(ctx, os.Stdout)
+	if *into == "" {
+		return m.Run(ctx, os.Stdout)
+	}
+	var table bytes.Buffer
+	err := m.Run(ctx, io.MultiWriter(os.Stdout, &table))
+	if ctx.Err() != nil {
+		return err // half a table is no result
+	}
+	return errors.Join(err, replaceMeasured(*into, table.Bytes()))
 }

@@ -267,7 +267,10 @@ func serverNAT(ctx context.Context, l *Lab) error {
 	}
 	return l.Edge.nft(ctx, natChains+
 		"add rule ip nat pre iifname out0 ip daddr "+ServerIPv4+" dnat to "+PrivateIPv4+"\n"+
-		"add rule ip nat post oifname out0 ip saddr "+PrivateIPv4+" snat to "+ServerIPv4+"\n")
+		"add rule ip nat post oifname out0 ip saddr "+PrivateIPv4+" snat to "+ServerIPv4+"\n"+
+		// Nobody outside knows the way to a private address; here the edge would.
+		"add chain ip nat forward { type filter hook forward priority 0; }\n"+
+		"add rule ip nat forward iifname out0 ct state new ct status & dnat == 0 drop\n")
 }
 
 // ServerURL is where clients find the server.
