@@ -270,11 +270,13 @@ func TestReloadChangesTheCertificateAndKeepsCalls(t *testing.T) {
 
 func TestTURNOverTLSIsOfferedByNameOnly(t *testing.T) {
 	for public, want := range map[string]bool{"https://" + secureHost: true, "https://127.0.0.1": false, "": false} {
-		i := secure(t, func(c *config.Config) { c.HTTP.PublicURL = public })
-		got := strings.Contains(strings.Join(i.turnURIs(), " "), "turns:")
-		if got != want {
-			t.Errorf("%q: %v", public, i.turnURIs())
-		}
+		t.Run(public, func(t *testing.T) { // one server after the other
+			i := secure(t, func(c *config.Config) { c.HTTP.PublicURL = public })
+			got := strings.Contains(strings.Join(i.turnURIs(), " "), "turns:")
+			if got != want {
+				t.Errorf("%q: %v", public, i.turnURIs())
+			}
+		})
 	}
 }
 
