@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -96,12 +97,7 @@ func upgrade(w http.ResponseWriter, r *http.Request, cfg *Config) (*conn, error)
 
 // offersSubprotocol reports whether the client asked for our subprotocol.
 func offersSubprotocol(r *http.Request) bool {
-	for _, p := range websocket.Subprotocols(r) {
-		if p == Subprotocol {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(websocket.Subprotocols(r), Subprotocol)
 }
 
 func (c *conn) remote() string { return c.ws.RemoteAddr().String() }

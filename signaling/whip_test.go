@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -37,9 +38,7 @@ func (f *fixture) do(t *testing.T, q request) (*http.Response, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, values := range q.header {
-		r.Header[name] = values
-	}
+	maps.Copy(r.Header, q.header)
 	for name, value := range map[string]string{"Content-Type": q.contentType, "If-Match": q.ifMatch} {
 		if value != "" {
 			r.Header.Set(name, value)

@@ -91,7 +91,7 @@ func TestReferencesInOpenAPILeadSomewhere(t *testing.T) {
 	}
 	for _, m := range regexp.MustCompile(`"\$ref": "#/([^"]+)"`).FindAllStringSubmatch(string(openapi), -1) {
 		at := tree
-		for _, step := range strings.Split(m[1], "/") {
+		for step := range strings.SplitSeq(m[1], "/") {
 			object, _ := at.(map[string]any)
 			at = object[step]
 		}
@@ -137,8 +137,8 @@ func TestSchemasHaveTheFieldsOfTheTypes(t *testing.T) {
 // jsonFields returns the names of all fields, and of those that are never
 // left out.
 func jsonFields(of reflect.Type) (all, always []string) {
-	for i := range of.NumField() {
-		field := of.Field(i)
+	for field := range of.Fields() {
+		field := field
 		if field.Anonymous {
 			more, needed := jsonFields(field.Type)
 			all, always = append(all, more...), append(always, needed...)

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"consilium/internal/metrics"
@@ -70,10 +71,5 @@ func IsLocal(leaf *x509.Certificate) bool {
 	if leaf == nil {
 		return false
 	}
-	for _, unit := range leaf.Issuer.OrganizationalUnit {
-		if unit == authorityUnit {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(leaf.Issuer.OrganizationalUnit, authorityUnit)
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -60,9 +61,7 @@ func serveIn(t *testing.T, data string, keys options) *child {
 		"media.interfaces.include": "lo", "media.families": "ipv4",
 		"turn.udp_port": "0", "recording.min_free": "1MiB",
 	}
-	for key, value := range keys {
-		all[key] = value
-	}
+	maps.Copy(all, keys)
 	env := []string{"PATH=" + os.Getenv("PATH"), "GOTRACEBACK=all"}
 	delete(all, "config")
 	for key, value := range all {
