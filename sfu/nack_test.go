@@ -25,7 +25,7 @@ func TestLossesAreRepairedInTime(t *testing.T) {
 	var repairs []arrival
 	lostAt, requests, repaired := map[int64]time.Time{}, map[int64]int{}, map[int64]time.Duration{}
 	now := start
-	for tick := 0; tick < total*5; tick++ { // 1 ms each
+	for tick := range total * 5 { // 1 ms each
 		now = now.Add(time.Millisecond)
 		if tick%5 == 0 {
 			sequence := int64(70_000 + tick/5)

@@ -1,6 +1,7 @@
 package sfu
 
 import (
+	"maps"
 	"testing"
 	"time"
 
@@ -137,9 +138,7 @@ func TestPublisherIsToldWhenHisPacketsCame(t *testing.T) {
 		t.Fatalf("%d packets", len(out))
 	}
 	got := map[uint16]bool{}
-	for n, received := range statuses(t, out[0]) {
-		got[n] = received
-	}
+	maps.Copy(got, statuses(t, out[0]))
 	if !got[1] || !got[2] || got[3] || !got[4] || len(got) != 4 {
 		t.Fatalf("told %v", got)
 	}

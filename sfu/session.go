@@ -3,6 +3,7 @@ package sfu
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -54,9 +55,7 @@ func newSession(c *call, p *participant, req JoinRequest) *Session {
 func (x *Session) start() {
 	x.c.s.lives.Store(x.id, struct{}{})
 	data := map[string]any{"text": "session opened"}
-	for k, v := range x.client {
-		data[k] = v
-	}
+	maps.Copy(data, x.client)
 	if x.mode == Player {
 		data["plays"] = x.target
 	}
@@ -196,9 +195,7 @@ func (x *Session) Candidate(candidate, mid string) {
 func (x *Session) ClientLog(stage event.Stage, text string, f event.Failure, data map[string]any, at time.Time) {
 	x.c.loop.post(func() {
 		d := map[string]any{"text": text, "client_time": at.UTC().Format(time.RFC3339Nano)}
-		for k, v := range data {
-			d[k] = v
-		}
+		maps.Copy(d, data)
 		if f.Stage == "" {
 			f.Stage = stage
 		}
