@@ -2,6 +2,7 @@ package recorder
 
 import (
 	"cmp"
+	"slices"
 	"time"
 
 	"consilium/internal/codec"
@@ -51,8 +52,9 @@ type assembler struct {
 	newest   time.Time // arrival of the newest packet
 	packetsN int64
 	lost     int64
-	dropped  int64 // frames not put out
-	ready    []frame
+	dropped  int64   // frames not put out
+	ready    []frame // two at most
+	sound    frameBuffer
 }
 
 // builder makes the frames of one codec out of payloads.
@@ -71,7 +73,7 @@ func newAssembler(t media.Track) (*assembler, error) {
 	}
 	a := &assembler{
 		name: t.Codec, build: b, wait: videoWait,
-		packets: make(map[int64]*media.Packet), needKey: true,
+		packets: make(map[int64]*media.Packet), needKey: true, sound: frameBuffer{size: audioBlock},
 	}
 	if t.Kind == media.Audio {
 		a.wait, a.needKey = audioWait, false
@@ -135,7 +137,7 @@ func (a *assembler) advance(now time.Time, flush bool) (frame, bool) {
 		}
 	}
 	f := a.ready[0]
-	a.ready = a.ready[1:]
+	a.ready = slices.Delete(a.ready, 0, 1)
 	return f, true
 }
 
@@ -242,7 +244,8 @@ func (a *assembler) feedAudio(p *media.Packet, rtp int64) {
 		a.dropped++
 		return
 	}
-	a.put(frame{data: append([]byte(nil), p.Payload...), rtp: rtp, arrival: p.Arrival, keyframe: true})
+	a.sound.add(p.Payload)
+	a.put(frame{data: a.sound.take(), rtp: rtp, arrival: p.Arrival, keyframe: true})
 }
 
 // finish ends the current frame.

@@ -156,7 +156,7 @@ func copyCluster(w io.Writer, s *salvage, c clusterPlan) error {
 		}
 		blocks = append(blocks, b)
 	}
-	out, err := marshalCluster(blocks)
+	out, err := appendCluster(nil, blocks)
 	if err != nil {
 		return err
 	}

@@ -48,9 +48,8 @@ func (f *silenceFiller) before(pos int64, put func(pos int64, packet []byte) boo
 		f.started, f.cursor = true, pos
 	}
 	for _, step := range [...]int64{960, 480, 240, 120} {
-		packet := opusSilence(step)
 		for pos-f.cursor >= step {
-			if !put(f.cursor, packet) {
+			if !put(f.cursor, opusSilence(step)) {
 				return false
 			}
 			f.cursor += step

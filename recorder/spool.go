@@ -49,15 +49,16 @@ type spoolFile interface {
 }
 
 // spool appends blocks to a WebM file that can be cut at any byte: every
-// record is one complete cluster of known size, handed over in one write. It
-// uses the marshaller of ebml-go and not its block writer, whose goroutine
-// blocks its caller for ever after an error. A spool belongs to one goroutine.
+// record is one complete cluster of known size, handed over in one write. The
+// block writer of ebml-go is not used: its goroutine blocks its caller for ever
+// after an error. A spool belongs to one goroutine.
 //
 // The first error latches: the file may end in half a record, so nothing more
 // is written to it.
 type spool struct {
 	file    spoolFile
 	header  []byte // until written
+	record  []byte // written last, reused
 	pending []block
 	bytes   int // of pending
 	written int64
@@ -132,11 +133,11 @@ func (s *spool) flush() error {
 	if s.err != nil || len(s.pending) == 0 {
 		return s.err
 	}
-	record, err := marshalCluster(s.pending)
+	// The header goes with the first record: no spool exists that holds a
+	// header and no frame, unless the write was torn.
+	record, err := appendCluster(append(s.record[:0], s.header...), s.pending)
 	if err == nil {
-		// The header goes with the first record: no spool exists that holds
-		// a header and no frame, unless the write was torn.
-		record = append(s.header, record...)
+		s.record = record
 		var n int
 		n, err = s.file.Write(record)
 		s.written += int64(n)

@@ -40,6 +40,7 @@ type timeline struct {
 	held    []frame
 	heldEnd time.Time
 	gap     string
+	out     []placed // what push or release returned last
 }
 
 func (t *timeline) position(rtp int64) time.Duration {
@@ -54,12 +55,12 @@ func (t *timeline) ticks(d time.Duration) int64 {
 }
 
 // push takes the next frame in order of sequence and returns those whose place
-// is known.
+// is known. They are valid until push or release is called again.
 func (t *timeline) push(f frame) []placed {
 	if !t.started {
 		t.started, t.origin, t.start, t.since = true, f.rtp, f.arrival, f.arrival
 		t.last = f
-		return []placed{t.settle(f)}
+		return t.only(t.settle(f))
 	}
 	if len(t.held) > 0 {
 		t.held = append(t.held, f)
@@ -79,7 +80,7 @@ func (t *timeline) push(f frame) []placed {
 		t.heldEnd = f.arrival.Add(holdTime)
 		return nil
 	}
-	return []placed{t.settle(f)}
+	return t.only(t.settle(f))
 }
 
 // due is when held frames should be asked for; zero if none are held.
@@ -90,7 +91,12 @@ func (t *timeline) due() time.Time {
 	return t.heldEnd
 }
 
-// release decides about the held frames.
+func (t *timeline) only(p placed) []placed {
+	t.out = append(t.out[:0], p)
+	return t.out
+}
+
+// release decides about the held frames and returns them, as push does.
 func (t *timeline) release() []placed {
 	if len(t.held) == 0 {
 		return nil
@@ -104,14 +110,13 @@ func (t *timeline) release() []placed {
 		t.shift(late)
 	}
 	out := make([]placed, 0, len(t.held))
-	held := t.held
-	t.held = nil
-	for _, f := range held {
+	for _, f := range t.held {
 		if played := t.position(f.rtp) - t.position(t.last.rtp); played < 0 || played > t.last.since(f)+maxAhead {
 			t.shift(t.last.since(f) - played)
 		}
 		out = append(out, t.settle(f))
 	}
+	t.held = nil
 	return out
 }
 

@@ -20,9 +20,9 @@ func newBuilder(t media.Track) (builder, error) {
 	case media.Opus:
 		return noBuilder{}, nil
 	case media.VP8:
-		return &vp8Builder{}, nil
+		return &vp8Builder{frameBuffer{size: videoBlock}}, nil
 	case media.VP9:
-		return &vp9Builder{}, nil
+		return &vp9Builder{frameBuffer{size: videoBlock}}, nil
 	case media.AV1:
 		return &av1Builder{}, nil
 	case media.H264:
@@ -40,25 +40,24 @@ func (noBuilder) finish() (frame, error) { return frame{}, errPayload }
 
 // vp8Builder joins the payloads of a frame behind their descriptors
 // (RFC 7741, 4.2).
-type vp8Builder struct{ data []byte }
+type vp8Builder struct{ data frameBuffer }
 
-func (b *vp8Builder) reset() { b.data = nil }
+func (b *vp8Builder) reset() { b.data.reset() }
 
 func (b *vp8Builder) add(payload []byte) error {
 	d, err := codec.ParseVP8(payload)
 	if err != nil {
 		return err
 	}
-	if first := d.Start && d.Partition == 0; first != (b.data == nil) || d.Size >= len(payload) {
+	if first := d.Start && d.Partition == 0; first != b.data.empty() || d.Size >= len(payload) {
 		return errPayload
 	}
-	b.data = append(b.data, payload[d.Size:]...)
+	b.data.add(payload[d.Size:])
 	return nil
 }
 
 func (b *vp8Builder) finish() (frame, error) {
-	f := frame{data: b.data}
-	b.data = nil
+	f := frame{data: b.data.take()}
 	if len(f.data) < 3 {
 		return frame{}, errPayload
 	}
@@ -73,9 +72,9 @@ func (b *vp8Builder) finish() (frame, error) {
 
 // vp9Builder joins the layers of a picture into one superframe
 // (RFC 9628, 4.2).
-type vp9Builder struct{ data []byte }
+type vp9Builder struct{ data frameBuffer }
 
-func (b *vp9Builder) reset() { b.data = nil }
+func (b *vp9Builder) reset() { b.data.reset() }
 
 func (b *vp9Builder) add(payload []byte) error {
 	var p codecs.VP9Packet
@@ -86,13 +85,12 @@ func (b *vp9Builder) add(payload []byte) error {
 	if p.SID > 0 {
 		return errPayload // scalable video is not negotiated for recorded rooms
 	}
-	b.data = append(b.data, data...)
+	b.data.add(data)
 	return nil
 }
 
 func (b *vp9Builder) finish() (frame, error) {
-	f := frame{data: b.data}
-	b.data = nil
+	f := frame{data: b.data.take()}
 	var h vp9.Header
 	if err := h.Unmarshal(f.data); err != nil {
 		return frame{}, fmt.Errorf("VP9 header: %w", err)

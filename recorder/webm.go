@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/at-wat/ebml-go"
 
@@ -227,45 +228,49 @@ func marshal(v any) (b []byte, err error) {
 	return buf.Bytes(), nil
 }
 
-// marshalCluster returns a whole cluster of known size. It gives the bytes
-// ebml.Marshal would for the struct, without copying every frame once for each
-// element around it: the sizes are known.
-func marshalCluster(blocks []block) (b []byte, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("marshal cluster: panic: %v", r)
-		}
-	}()
+// appendCluster appends a whole cluster of known size, of at least one block.
+// It gives the bytes ebml.Marshal would for the struct, without copying every
+// frame once for each element around it: the sizes are known.
+func appendCluster(b []byte, blocks []block) ([]byte, error) {
 	base, body := blocks[0].ms, int64(0)
 	for _, blk := range blocks {
 		body += blockSize(len(blk.data))
 	}
-	out := bytes.NewBuffer(make([]byte, 0, clusterSize(base, body)))
+	b = slices.Grow(b, int(clusterSize(base, body)))
+	b = binary.BigEndian.AppendUint32(b, idCluster)
 	stamp := uintLength(base)
-	out.Write(binary.BigEndian.AppendUint32(out.AvailableBuffer(), idCluster))
-	out.Write(appendSize(out.AvailableBuffer(), 1+1+stamp+body))
-	out.Write([]byte{idTimestamp, 0x80 | byte(stamp)})
+	b = appendSize(b, 1+1+stamp+body)
+	b = append(b, idTimestamp, 0x80|byte(stamp))
 	for shift := 8 * (stamp - 1); shift >= 0; shift -= 8 {
-		out.WriteByte(byte(base >> shift))
+		b = append(b, byte(base>>shift))
 	}
 	for _, blk := range blocks {
 		rel := blk.ms - base
 		if rel < 0 || rel > maxBlockOffset {
 			return nil, fmt.Errorf("block at %d ms does not fit a cluster at %d ms", blk.ms, base)
 		}
-		out.WriteByte(idSimpleBlock)
-		out.Write(appendSize(out.AvailableBuffer(), int64(len(blk.data))+4))
-		err := ebml.MarshalBlock(&ebml.Block{
-			TrackNumber: trackNumber, Timecode: int16(rel), Keyframe: blk.keyframe, Data: [][]byte{blk.data},
-		}, out)
-		if err != nil {
-			return nil, fmt.Errorf("marshal block: %w", err)
-		}
+		b = appendBlock(b, int16(rel), blk)
 	}
-	return out.Bytes(), nil
+	return b, nil
 }
 
-// appendSize appends an EBML data size (RFC 8794, 6) of the least length.
+// keyframeFlag is the first bit of the flags of a SimpleBlock.
+const keyframeFlag = 0x80
+
+// appendBlock appends a SimpleBlock without lacing (RFC 9559, 10.2).
+func appendBlock(b []byte, rel int16, blk block) []byte {
+	b = appendSize(append(b, idSimpleBlock), blockHeaderSize+int64(len(blk.data)))
+	b = appendSize(b, trackNumber)
+	b = binary.BigEndian.AppendUint16(b, uint16(rel))
+	flags := byte(0)
+	if blk.keyframe {
+		flags = keyframeFlag
+	}
+	return append(append(b, flags), blk.data...)
+}
+
+// appendSize appends an EBML data size (RFC 8794, 6) of the least length. A
+// track number is written the same way.
 func appendSize(b []byte, n int64) []byte {
 	length := sizeLength(n)
 	n |= 1 << (7 * length)
@@ -275,10 +280,12 @@ func appendSize(b []byte, n int64) []byte {
 	return b
 }
 
-// Sizes of what marshalCluster writes, needed before it is written.
+// Sizes of what appendCluster writes, needed before it is written.
+
+const blockHeaderSize = 4 // track number, 16-bit timestamp, flags
 
 func blockSize(data int) int64 {
-	body := int64(data) + 4 // track number, 16-bit timestamp, flags
+	body := int64(data) + blockHeaderSize
 	return 1 + sizeLength(body) + body
 }
 

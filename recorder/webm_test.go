@@ -33,7 +33,7 @@ func TestClustersAreWhatEBMLGoWouldWrite(t *testing.T) {
 					TrackNumber: trackNumber, Timecode: int16(i * 40), Keyframe: i == 0, Data: [][]byte{b.data},
 				})
 			}
-			got, err := marshalCluster(blocks)
+			got, err := appendCluster(nil, blocks)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -50,7 +50,7 @@ func TestClustersAreWhatEBMLGoWouldWrite(t *testing.T) {
 
 func TestABlockTooFarFromItsClusterIsRefused(t *testing.T) {
 	for _, ms := range []int64{-1, maxBlockOffset + 1} {
-		if _, err := marshalCluster([]block{{ms: 0}, {ms: ms}}); err == nil {
+		if _, err := appendCluster(nil, []block{{ms: 0}, {ms: ms}}); err == nil {
 			t.Errorf("a block at %d ms was accepted", ms)
 		}
 	}
