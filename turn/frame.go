@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"io"
 )
 
@@ -72,4 +73,37 @@ func frameSize(head []byte) (int, error) {
 	default:
 		return 0, errNotFrame
 	}
+}
+
+const (
+	attrHeader      = 4
+	attrFingerprint = 0x8028
+	fingerprintSize = attrHeader + 4
+	fingerprintXOR  = 0x5354554e // RFC 8489 section 14.7
+)
+
+// intact reports whether a message that looks like STUN is one from end to end,
+// and whether its fingerprint, if it has one, is right and last. Pion looks at
+// neither, and RFC 8489 section 6.3 has such messages dropped in silence.
+// ChannelData is intact.
+func intact(frame []byte) bool {
+	if len(frame) < stunHeader || frame[0] >= 0x40 {
+		return true
+	}
+	if len(frame) != stunHeader+int(binary.BigEndian.Uint16(frame[2:])) {
+		return false
+	}
+	for rest := frame[stunHeader:]; len(rest) >= attrHeader; {
+		size := attrHeader + (int(binary.BigEndian.Uint16(rest[2:]))+3)&^3
+		if size > len(rest) {
+			return false
+		}
+		if binary.BigEndian.Uint16(rest) == attrFingerprint {
+			before := frame[:len(frame)-len(rest)]
+			return len(rest) == fingerprintSize && size == fingerprintSize &&
+				binary.BigEndian.Uint32(rest[attrHeader:]) == crc32.ChecksumIEEE(before)^fingerprintXOR
+		}
+		rest = rest[size:]
+	}
+	return true
 }

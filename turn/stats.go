@@ -38,11 +38,12 @@ const (
 	dropNotMedia  drop = iota // the peer is not a media address of the SFU
 	dropBandwidth             // over the limit of the credential
 	dropReflect               // an answer to somebody unauthenticated, over the rate for his network
+	dropMalformed             // not STUN to the end, or with a wrong fingerprint
 	drops
 )
 
 func (d drop) String() string {
-	return [...]string{"not_media", "bandwidth", "reflection"}[d]
+	return [...]string{"not_media", "bandwidth", "reflection", "malformed"}[d]
 }
 
 // Allocations labels allocations by the transport of the client ("udp", "tcp")

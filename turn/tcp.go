@@ -119,11 +119,18 @@ func newClientConn(s *Server, conn net.Conn) *clientConn {
 
 // Read returns one whole frame, or an error that ends the connection.
 func (c *clientConn) Read(b []byte) (int, error) {
-	n, err := c.in.read(b)
-	if err == nil {
+	for {
+		n, err := c.in.read(b)
+		if err != nil {
+			return n, err
+		}
+		if !intact(b[:n]) {
+			c.srv.stats.dropped[dropMalformed].Add(1)
+			continue
+		}
 		c.srv.secrets.look(b[:n], c.RemoteAddr())
+		return n, nil
 	}
-	return n, err
 }
 
 // abort closes the connection under Pion, which then ends its goroutine.

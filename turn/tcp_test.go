@@ -135,6 +135,44 @@ func TestFramesAreCutAsTheyWereSent(t *testing.T) {
 	}
 }
 
+func TestDamagedMessagesAreNotIntact(t *testing.T) {
+	good := stun.MustBuild(stun.TransactionID, stun.BindingRequest, stun.NewUsername("abcd"), stun.Fingerprint).Raw
+	damaged := bytes.Clone(good)
+	damaged[len(damaged)-1] ^= 1
+	for name, tc := range map[string]struct {
+		frame []byte
+		want  bool
+	}{
+		"fingerprint":           {good, true},
+		"no fingerprint":        {stun.MustBuild(stun.TransactionID, stun.BindingRequest).Raw, true},
+		"ChannelData":           {channelData(0x4000, []byte("hello")), true},
+		"less than a header":    {[]byte{0, 1, 0, 0}, true}, // Pion's to refuse
+		"wrong fingerprint":     {damaged, false},
+		"fingerprint not last":  {stun.MustBuild(stun.TransactionID, stun.BindingRequest, stun.Fingerprint, stun.NewSoftware("x")).Raw, false},
+		"more than it says":     {append(bytes.Clone(good), 0), false},
+		"less than it says":     {good[:len(good)-4], false},
+		"attribute beyond end":  {append([]byte{0, 1, 0, 4, 0x21, 0x12, 0xa4, 0x42}, append(make([]byte, 12), 0, 6, 0xff, 0xff)...), false},
+		"fingerprint too short": {append([]byte{0, 1, 0, 4, 0x21, 0x12, 0xa4, 0x42}, append(make([]byte, 12), 0x80, 0x28, 0, 0)...), false},
+	} {
+		if got := intact(tc.frame); got != tc.want {
+			t.Errorf("%s: intact is %v, want %v", name, got, tc.want)
+		}
+	}
+}
+
+func FuzzIntact(f *testing.F) {
+	f.Add(stun.MustBuild(stun.TransactionID, stun.BindingRequest, stun.Fingerprint).Raw)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m := &stun.Message{Raw: bytes.Clone(b)}
+		if !intact(b) || len(b) < stunHeader || b[0] >= 0x40 || m.Decode() != nil || !m.Contains(stun.AttrFingerprint) {
+			return
+		}
+		if err := stun.Fingerprint.Check(m); err != nil {
+			t.Errorf("%x passed for intact: %v", b, err)
+		}
+	})
+}
+
 func FuzzFrameReader(f *testing.F) {
 	f.Add(spin(0xfc))
 	f.Add(channelData(0x4000, []byte("hello")))

@@ -25,6 +25,9 @@ func (u *udpConn) ReadFrom(b []byte) (int, net.Addr, error) {
 	for failures := 0; ; failures++ {
 		n, from, err := u.PacketConn.ReadFrom(b)
 		switch {
+		case err == nil && !intact(b[:n]):
+			u.srv.stats.dropped[dropMalformed].Add(1)
+			failures = -1
 		case err == nil:
 			u.srv.secrets.look(b[:n], from)
 			return n, from, nil

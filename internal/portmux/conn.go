@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"time"
 )
 
@@ -67,7 +68,18 @@ func (s *secure) ConnectionState() tls.ConnectionState { return s.tls.Connection
 type timedConn struct {
 	net.Conn
 	limit time.Duration
+
+	leave     func() // gives its place to another, called once
+	leaveOnce sync.Once
 }
+
+// Close closes the connection and gives its place to another.
+func (t *timedConn) Close() error {
+	t.left()
+	return t.Conn.Close()
+}
+
+func (t *timedConn) left() { t.leaveOnce.Do(t.leave) }
 
 func (t *timedConn) Write(b []byte) (int, error) {
 	if err := t.Conn.SetWriteDeadline(time.Now().Add(t.limit)); err != nil {
@@ -75,7 +87,7 @@ func (t *timedConn) Write(b []byte) (int, error) {
 	}
 	n, err := t.Conn.Write(b)
 	if err != nil {
-		_ = t.Conn.Close()
+		_ = t.Close()
 		if os.IsTimeout(err) {
 			return n, net.ErrClosed
 		}

@@ -5,9 +5,9 @@ import (
 	"sync"
 )
 
-// undecided counts connections that have not said what they are, in total and
-// per address: per IPv4 address or IPv6 /64, for that is what one client has.
-type undecided struct {
+// admission counts connections, in total and per address: per IPv4 address or
+// IPv6 /64, for that is what one client has.
+type admission struct {
 	total, perAddress int
 
 	mu    sync.Mutex
@@ -15,13 +15,13 @@ type undecided struct {
 	by    map[netip.Addr]int
 }
 
-func newUndecided(total, perAddress int) *undecided {
-	return &undecided{total: total, perAddress: perAddress, by: make(map[netip.Addr]int)}
+func newAdmission(total, perAddress int) *admission {
+	return &admission{total: total, perAddress: perAddress, by: make(map[netip.Addr]int)}
 }
 
-// enter reports whether one more connection from a may wait. Each true must be
+// enter reports whether one more connection from a may come in. Each true must be
 // followed by a leave.
-func (u *undecided) enter(a netip.Addr) bool {
+func (u *admission) enter(a netip.Addr) bool {
 	a = client(a)
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -33,7 +33,7 @@ func (u *undecided) enter(a netip.Addr) bool {
 	return true
 }
 
-func (u *undecided) leave(a netip.Addr) {
+func (u *admission) leave(a netip.Addr) {
 	a = client(a)
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -86,6 +86,40 @@ func TestSilentConnectionsOfOneAddressAreCappedAndOthersStillServed(t *testing.T
 	}
 }
 
+func TestMediaConnectionsOfOneAddressAreCapped(t *testing.T) {
+	m, addr := serve(t, Config{MediaPerAddress: 3})
+	allocate := stunRequest(t, stun.MethodAllocate)
+	var taken []net.Conn
+	for range 3 {
+		send(t, dial(t, addr), allocate)
+		taken = append(taken, accept(t, m.TURN(), allocate))
+	}
+	more := dial(t, addr)
+	send(t, more, allocate)
+	closedWithin(t, more, 5*time.Second)
+	if got := m.Stats().Dropped["media_cap"]; got != 1 {
+		t.Errorf("%d counted, want 1", got)
+	}
+	other := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 9)}}
+	c, err := other.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	send(t, c, allocate)
+	accept(t, m.TURN(), allocate)
+	_, _ = taken[0].Close(), taken[0].Close() // once counts
+	for _, want := range []bool{true, false} {
+		next := dial(t, addr)
+		send(t, next, allocate)
+		if !want {
+			closedWithin(t, next, 5*time.Second)
+			continue
+		}
+		accept(t, m.TURN(), allocate)
+	}
+}
+
 func staysOpen(addr string, b []byte) bool {
 	c, err := net.Dial("tcp", addr)
 	if err != nil {

@@ -17,6 +17,8 @@ const (
 	DefaultDeadline            = 10 * time.Second
 	DefaultUndecided           = 4096
 	DefaultUndecidedPerAddress = 256
+	DefaultMedia               = 8192
+	DefaultMediaPerAddress     = 256
 	DefaultWriteLimit          = 2 * time.Second
 )
 
@@ -48,6 +50,12 @@ type Config struct {
 	// reset at once. Zero means 4096 and 256: browsers open connections
 	// ahead of need, and a branch office has one address.
 	Undecided, UndecidedPerAddress int
+	// Media is how many TURN and ICE-TCP connections may be open at a time,
+	// and MediaPerAddress how many of one IPv4 address or IPv6 /64. More are
+	// reset. Zero means 8192 and 256: thirty people of a branch office have
+	// three each, and who knows no session must not take the place of those
+	// who do.
+	Media, MediaPerAddress int
 	// WriteLimit is how long a TURN or ICE-TCP client may take to accept one
 	// write before it is cut off. Zero means 2 s.
 	WriteLimit time.Duration
@@ -58,7 +66,8 @@ type Config struct {
 type Mux struct {
 	cfg     Config
 	log     *slog.Logger
-	waiting *undecided
+	waiting *admission // connections that have not said what they are
+	carried *admission // TURN and ICE-TCP
 	stats   counters
 
 	http, https, turn, ice *listener
@@ -92,7 +101,8 @@ func New(cfg Config) (*Mux, error) {
 	return &Mux{
 		cfg:     cfg,
 		log:     cfg.Log,
-		waiting: newUndecided(cfg.Undecided, cfg.UndecidedPerAddress),
+		waiting: newAdmission(cfg.Undecided, cfg.UndecidedPerAddress),
+		carried: newAdmission(cfg.Media, cfg.MediaPerAddress),
 		http:    newListener(cfg.Listeners[0].Addr()),
 		https:   newListener(cfg.Listeners[0].Addr()),
 		turn:    newListener(cfg.Listeners[0].Addr()),
@@ -116,6 +126,12 @@ func (c *Config) setDefaults() {
 	}
 	if c.UndecidedPerAddress == 0 {
 		c.UndecidedPerAddress = DefaultUndecidedPerAddress
+	}
+	if c.Media == 0 {
+		c.Media = DefaultMedia
+	}
+	if c.MediaPerAddress == 0 {
+		c.MediaPerAddress = DefaultMediaPerAddress
 	}
 	if c.WriteLimit == 0 {
 		c.WriteLimit = DefaultWriteLimit

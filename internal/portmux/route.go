@@ -32,8 +32,7 @@ func (m *Mux) route(conn net.Conn) {
 		}
 		m.hand(m.http, outer, conn, until)
 	case TURN, ICE:
-		prepareMedia(conn)
-		m.hand(m.mediaListener(kind), &timedConn{Conn: outer, limit: m.cfg.WriteLimit}, conn, until)
+		m.handMedia(m.mediaListener(kind), outer, conn, until)
 	default:
 		m.drop(conn, dropUnknown)
 	}
@@ -67,8 +66,7 @@ func (m *Mux) routeTLS(outer *peeked, local netip.Addr, until time.Time) {
 		}
 		m.hand(m.https, &secure{peeked: c, tls: inside}, conn, until)
 	case TURN:
-		prepareMedia(conn)
-		m.hand(m.turn, &timedConn{Conn: c, limit: m.cfg.WriteLimit}, conn, until)
+		m.handMedia(m.turn, c, conn, until)
 	default:
 		m.drop(conn, dropUnknown)
 	}
@@ -81,17 +79,36 @@ func (m *Mux) mediaListener(kind Kind) *listener {
 	return m.ice
 }
 
+// handMedia hands over a TURN or ICE-TCP connection, unless its client has too
+// many already.
+func (m *Mux) handMedia(l *listener, c, conn net.Conn, until time.Time) {
+	from := addrOf(conn.RemoteAddr())
+	if !m.carried.enter(from) {
+		m.stats.dropped[dropMediaCap].Add(1)
+		reset(conn)
+		return
+	}
+	prepareMedia(conn)
+	timed := &timedConn{Conn: c, limit: m.cfg.WriteLimit, leave: func() { m.carried.leave(from) }}
+	if !m.hand(l, timed, conn, until) {
+		timed.left()
+	}
+}
+
 // hand gives c, which reads and writes through conn, to whoever accepts on l.
-// From then on it is no longer the Mux's to close.
-func (m *Mux) hand(l *listener, c, conn net.Conn, until time.Time) {
+// From then on it is no longer the Mux's to close. It reports whether c was
+// handed over; else it is closed.
+func (m *Mux) hand(l *listener, c, conn net.Conn, until time.Time) bool {
 	m.forget(conn)
 	if err := conn.SetDeadline(time.Time{}); err != nil {
 		_ = conn.Close()
-		return
+		return false
 	}
 	if !l.offer(c, until) {
 		m.drop(conn, dropBusy)
+		return false
 	}
+	return true
 }
 
 func (m *Mux) drop(conn net.Conn, why drop) {

@@ -8,6 +8,7 @@ type drop uint8
 const (
 	dropSilent    drop = iota // nothing to decide by within the deadline, or gone before
 	dropCap                   // too many undecided connections
+	dropMediaCap              // too many TURN and ICE-TCP connections
 	dropUnknown               // bytes of nothing we serve
 	dropHTTP                  // HTTP where it is not served
 	dropTLS                   // TLS, and there is no certificate
@@ -17,7 +18,7 @@ const (
 )
 
 func (d drop) String() string {
-	return [...]string{"silent", "cap", "unknown", "http_not_here", "no_tls", "handshake", "busy"}[d]
+	return [...]string{"silent", "cap", "media_cap", "unknown", "http_not_here", "no_tls", "handshake", "busy"}[d]
 }
 
 type counters struct {
