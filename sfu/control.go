@@ -179,7 +179,7 @@ func (t *transport) poll(now time.Time) time.Time {
 		blocks = blocks[n:]
 	}
 	if t.feedback.pending() && !now.Before(t.nextTWCC) {
-		out = append(out, t.feedback.build()...)
+		out = t.feedback.build(out)
 		t.nextTWCC = now.Add(feedbackInterval)
 	}
 	for _, d := range t.allDowns() {

@@ -98,6 +98,11 @@ const (
 	// reportSlack is how much earlier an RR or SR goes out with what is sent
 	// anyway, so that it needs no datagram of its own.
 	reportSlack = feedbackInterval
+	// feedbackWindow is how many numbers back arrivals are remembered for
+	// feedback. It is a power of two. feedbackMost is how many packets one
+	// message tells of: with two bytes for each it stays below maxControlSize.
+	feedbackWindow = 1024
+	feedbackMost   = 400
 	// maxReportBlocks is what fits one RTCP report (RFC 3550, 6.4).
 	maxReportBlocks = 31
 

@@ -29,7 +29,7 @@ func newPollLog(t testing.TB) *pollLog {
 		l.sent = append(l.sent, l.clock.at)
 		for _, p := range packets {
 			switch p.(type) {
-			case *rtcp.TransportLayerCC:
+			case *rtcp.RawPacket:
 				l.twcc = append(l.twcc, l.clock.at)
 			case *rtcp.ReceiverReport:
 				l.rr = append(l.rr, l.clock.at)

@@ -126,14 +126,14 @@ func TestFeedbackOfASubscriberBecomesFigures(t *testing.T) {
 func TestPublisherIsToldWhenHisPacketsCame(t *testing.T) {
 	epoch := time.Unix(1000, 0)
 	f := newFeedbackBuilder(1, epoch)
-	if f.build() != nil {
+	if f.build(nil) != nil {
 		t.Fatal("feedback about nothing")
 	}
 	for _, n := range []byte{1, 2, 4} {
 		f.record(9, []byte{0, n}, epoch.Add(time.Duration(n)*time.Millisecond))
 	}
 	f.record(9, []byte{0}, epoch) // too short: ignored
-	out := f.build()
+	out := f.build(nil)
 	if len(out) != 1 {
 		t.Fatalf("%d packets", len(out))
 	}

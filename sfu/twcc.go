@@ -1,43 +1,6 @@
 package sfu
 
-import (
-	"encoding/binary"
-	"time"
-
-	"github.com/pion/interceptor/pkg/twcc"
-	"github.com/pion/rtcp"
-)
-
-// feedbackBuilder tells a publisher when his packets came, by transport-wide
-// sequence number (draft-holmer-rmcat-transport-wide-cc-extensions-01), so
-// that his bandwidth estimation works. Not safe for concurrent use.
-type feedbackBuilder struct {
-	recorder *twcc.Recorder
-	epoch    time.Time
-}
-
-func newFeedbackBuilder(senderSSRC uint32, epoch time.Time) *feedbackBuilder {
-	return &feedbackBuilder{recorder: twcc.NewRecorder(senderSSRC), epoch: epoch}
-}
-
-// record notes a packet; extension is the value of its header extension.
-func (f *feedbackBuilder) record(ssrc uint32, extension []byte, arrival time.Time) {
-	if len(extension) < 2 {
-		return
-	}
-	f.recorder.Record(ssrc, binary.BigEndian.Uint16(extension), arrival.Sub(f.epoch).Microseconds())
-}
-
-// pending reports whether there is anything to tell.
-func (f *feedbackBuilder) pending() bool { return f.recorder.PacketsHeld() > 0 }
-
-// build returns what is to be told.
-func (f *feedbackBuilder) build() []rtcp.Packet {
-	if !f.pending() {
-		return nil
-	}
-	return f.recorder.BuildFeedbackPacket()
-}
+import "encoding/binary"
 
 // transportFeedback is a transport-wide feedback message where it lies on the
 // wire (draft-holmer-rmcat-transport-wide-cc-extensions-01, 3.1).

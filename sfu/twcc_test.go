@@ -3,10 +3,8 @@ package sfu
 import (
 	"encoding/binary"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/pion/rtcp"
 )
@@ -106,43 +104,6 @@ func TestFeedbackIsReadFromEveryKindOfChunk(t *testing.T) {
 	}
 	if _, ok := parseFeedback(make([]byte, statusChunkOffset-1)); ok {
 		t.Error("half a message is taken")
-	}
-}
-
-// TestFeedbackIsReadAsPionReadsIt tells of packets that come in disorder, late,
-// and not at all.
-func TestFeedbackIsReadAsPionReadsIt(t *testing.T) {
-	random := rand.New(rand.NewPCG(1, 2))
-	at, messages := time.Unix(1000, 0), 0
-	f := newFeedbackBuilder(1, at)
-	for n := uint16(65000); n != 2000; n++ {
-		at = at.Add(time.Duration(random.ExpFloat64() * float64(3*time.Millisecond)))
-		if random.IntN(20) == 0 {
-			at = at.Add(100 * time.Millisecond) // a large delta
-		}
-		if random.IntN(8) > 0 {
-			f.record(9, binary.BigEndian.AppendUint16(nil, n-uint16(random.IntN(3))), at)
-		}
-		if random.IntN(30) > 0 {
-			continue
-		}
-		for _, p := range f.build() {
-			raw, err := p.Marshal()
-			if err != nil {
-				t.Fatal(err)
-			}
-			var want rtcp.TransportLayerCC
-			if err := want.Unmarshal(raw); err != nil {
-				t.Fatal(err)
-			}
-			if got := statuses(t, p); !maps.Equal(got, pionStatuses(&want)) {
-				t.Fatalf("%x: says %v, want %v", raw, got, pionStatuses(&want))
-			}
-			messages++
-		}
-	}
-	if messages < 50 {
-		t.Fatalf("%d messages only", messages)
 	}
 }
 
