@@ -135,6 +135,7 @@ func TestOthersCannotTouchAnAllocation(t *testing.T) {
 }
 
 func TestRelayOfASessionEndsWithIt(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	c := serve(t, nil)
 	person := c.join("room", "leaver", "patient", nil)
 	cred := credentialOf(t, person)

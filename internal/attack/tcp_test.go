@@ -82,6 +82,7 @@ func TestLongFramesEndTheConnectionAndCostNothing(t *testing.T) {
 }
 
 func TestSlowClientsAreClosedAndOthersServed(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	c := serve(t, nil)
 	before := c.descriptors()
 	var silent []*raw
@@ -177,6 +178,7 @@ func iceFrame(payload []byte) []byte {
 }
 
 func TestICETCPOfStrangersIsClosedAndCapped(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	c := serve(t, nil)
 	unknown := check("nobody1234567890:someone", "a password that is not right")
 	notFirst := unsigned(stun.MethodAllocate).Raw
