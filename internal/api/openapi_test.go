@@ -138,7 +138,6 @@ func TestSchemasHaveTheFieldsOfTheTypes(t *testing.T) {
 // left out.
 func jsonFields(of reflect.Type) (all, always []string) {
 	for field := range of.Fields() {
-		field := field
 		if field.Anonymous {
 			more, needed := jsonFields(field.Type)
 			all, always = append(all, more...), append(always, needed...)

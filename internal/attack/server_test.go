@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -62,9 +63,7 @@ func serve(t *testing.T, keys options) *child {
 		"media.interfaces.include": "lo", "media.families": "ipv4",
 		"turn.udp_port": "0", "turn.secret": turnSecret, "turn.realm": realm, "recording.enabled": "false",
 	}
-	for key, value := range keys {
-		all[key] = value
-	}
+	maps.Copy(all, keys)
 	env := []string{"PATH=" + os.Getenv("PATH"), "GOTRACEBACK=all"}
 	for key, value := range all {
 		env = append(env, "CONSILIUM_"+strings.ToUpper(strings.ReplaceAll(key, ".", "_"))+"="+value)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"runtime"
@@ -47,7 +48,7 @@ func start(t *testing.T, edit func(*config.Config)) *lab {
 	port := freeTCPPort(t)
 	cfg.HTTP.Address = []string{net.JoinHostPort("127.0.0.1", strconv.Itoa(port))}
 	cfg.Media.UDPPort, cfg.Media.TCPPort = 0, port
-	cfg.TURN.UDPPort = freePort(t)
+	cfg.TURN.UDPPort = 0
 	if edit != nil {
 		edit(&cfg)
 	}
@@ -99,26 +100,21 @@ func (w testWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// freePort asks the kernel for a UDP port that nobody uses.
-func freePort(t *testing.T) int {
-	t.Helper()
-	conn, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	return conn.LocalAddr().(*net.UDPAddr).Port
-}
-
-// freeTCPPort is freePort for TCP.
+// freeTCPPort returns a port that nobody listens on. It lies below those that
+// the kernel gives to outgoing connections (net.ipv4.ip_local_port_range), of
+// which one could take it on one of the addresses in the meantime.
 func freeTCPPort(t *testing.T) int {
 	t.Helper()
-	listener, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const lowest, highest = 20000, 32000
+	for range 100 {
+		port := lowest + rand.IntN(highest-lowest)
+		if l, err := net.Listen("tcp", ":"+strconv.Itoa(port)); err == nil {
+			_ = l.Close()
+			return port
+		}
 	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
+	t.Fatalf("no free port between %d and %d", lowest, highest)
+	return 0
 }
 
 // token makes a join token.

@@ -10,6 +10,7 @@ import (
 	"consilium/internal/bot"
 	"consilium/internal/lossy"
 	"consilium/internal/media"
+	"consilium/internal/testmedia"
 )
 
 // badSocket is a media socket with 5 % loss of RTP and RTCP each way and 50 ms
@@ -23,6 +24,17 @@ func badSocket(t *testing.T, seed uint64, onLoss func(lossy.Loss)) *lossy.Conn {
 	return lossy.Wrap(conn, lossy.Config{
 		Seed: seed, LossOut: 0.05, LossIn: 0.05, RTT: 50 * time.Millisecond, MediaOnly: true, OnLoss: onLoss,
 	})
+}
+
+// manyPackets has the camera send several packets a frame: of a few losses one
+// that is beyond repair would be more than 5 %.
+func manyPackets(t *testing.T, c *bot.Config) {
+	t.Helper()
+	clip, err := testmedia.LargeCamera()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Clips = map[media.Source]*testmedia.Clip{media.Camera: clip}
 }
 
 // payloadVP8 is the payload type that bots send VP8 with; its retransmissions
@@ -40,7 +52,7 @@ func TestLossOnTheWayInIsRepairedWithFewRequests(t *testing.T) {
 			lost[loss.Sequence] = true
 		}
 	})
-	patient := l.bot("room", "patient", auth.RolePatient, func(c *bot.Config) { c.Socket = socket })
+	patient := l.bot("room", "patient", auth.RolePatient, func(c *bot.Config) { c.Socket = socket; manyPackets(t, c) })
 	doctor := l.bot("room", "doctor", auth.RoleDoctor, nil)
 	ctx := l.context(2 * patience)
 	l.must(doctor.WaitFrames(ctx, "patient", media.Camera, 400))
@@ -83,7 +95,7 @@ func TestLossOnTheWayInIsRepairedWithFewRequests(t *testing.T) {
 
 func TestLossOnTheWayOutIsRepairedFromTheCache(t *testing.T) {
 	l := start(t, nil)
-	l.bot("room", "patient", auth.RolePatient, nil)
+	l.bot("room", "patient", auth.RolePatient, func(c *bot.Config) { manyPackets(t, c) })
 	doctor := l.bot("room", "doctor", auth.RoleDoctor, func(c *bot.Config) { c.Socket = badSocket(t, 2, nil) })
 	l.must(doctor.WaitFrames(l.context(2*patience), "patient", media.Camera, 400))
 	s := doctor.Snapshot()
@@ -111,7 +123,7 @@ func TestLossOnTheWayOutIsRepairedFromTheCache(t *testing.T) {
 
 func TestLossOnBothWaysIsRepairedWithoutDuplicates(t *testing.T) {
 	l := start(t, nil)
-	l.bot("room", "patient", auth.RolePatient, func(c *bot.Config) { c.Socket = badSocket(t, 3, nil) })
+	l.bot("room", "patient", auth.RolePatient, func(c *bot.Config) { c.Socket = badSocket(t, 3, nil); manyPackets(t, c) })
 	doctor := l.bot("room", "doctor", auth.RoleDoctor, func(c *bot.Config) { c.Socket = badSocket(t, 4, nil) })
 	l.must(doctor.WaitFrames(l.context(2*patience), "patient", media.Camera, 400))
 	s := doctor.Snapshot()

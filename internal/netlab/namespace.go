@@ -138,7 +138,7 @@ func (n Namespace) remove() error {
 	// Not with a caller's context: cleaning up is for the end of everything.
 	ctx := context.Background()
 	pids, err := run(ctx, "ip", "netns", "pids", string(n))
-	for _, field := range strings.Fields(pids) {
+	for field := range strings.FieldsSeq(pids) {
 		if pid, err := strconv.Atoi(field); err == nil && pid != os.Getpid() {
 			_ = syscall.Kill(pid, syscall.SIGKILL) // gone already, perhaps
 		}
