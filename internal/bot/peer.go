@@ -124,8 +124,12 @@ func (p *peer) api(cfg Config) (*webrtc.API, error) {
 	if cfg.EveryPath {
 		types = append(types, webrtc.NetworkTypeUDP6, webrtc.NetworkTypeTCP6)
 	}
+	if cfg.Socket != nil {
+		types = []webrtc.NetworkType{webrtc.NetworkTypeUDP4} // nothing may go around it
+	}
 	settings.SetNetworkTypes(types)
-	settings.DisableActiveTCP(cfg.Relay) // Pion dials out even where only relays are allowed
+	// Pion dials out even where only relays are allowed, and around a socket.
+	settings.DisableActiveTCP(cfg.Relay || cfg.Socket != nil)
 	gate, err := newGate()
 	if err != nil {
 		return nil, err

@@ -250,11 +250,12 @@ func (l *lab) recordings() []recorder.Summary {
 	return list
 }
 
-// heapInUse is the heap after two collections.
-func heapInUse() uint64 {
+// heapInUse is the heap after two collections: spans in use and live objects,
+// in bytes.
+func heapInUse() (spans, live uint64) {
 	runtime.GC()
 	runtime.GC()
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
-	return stats.HeapInuse
+	return stats.HeapInuse, stats.HeapAlloc
 }

@@ -3,7 +3,11 @@ package e2e
 import (
 	"fmt"
 	"math"
+	"os/exec"
 	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,6 +45,7 @@ func TestEveryFileOfARecordedCallSeeksInBothBrowsers(t *testing.T) {
 	if len(manifest.Segments) != 4 {
 		t.Fatalf("%d files, want microphone and camera of two", len(manifest.Segments))
 	}
+	l.lastAsTheJournalSays(call, manifest)
 	for _, b := range browsers {
 		t.Run(string(b.Kind), func(t *testing.T) {
 			p := l.in(t).look(b, string(b.Kind), "/", browser.PageOptions{})
@@ -51,6 +56,38 @@ func TestEveryFileOfARecordedCallSeeksInBothBrowsers(t *testing.T) {
 				p.seeks(name, float64(segment.DurationMS)/1000)
 			}
 		})
+	}
+}
+
+// lengthTolerance is by how much a file may be longer or shorter than the
+// journal says that its track was, in seconds.
+const lengthTolerance = 0.2
+
+// lastAsTheJournalSays compares every file, as ffprobe sees it, with how much
+// its track sent by the journal of the call.
+func (l *lab) lastAsTheJournalSays(call string, manifest recorder.Manifest) {
+	l.t.Helper()
+	var journal struct {
+		Events []event.Event `json:"events"`
+	}
+	l.get("/v1/calls/"+call+"/journal", &journal)
+	sent := map[string]float64{}
+	for _, e := range journal.Events {
+		if ms, ok := e.Data["duration_ms"].(float64); ok && e.Type == event.NoteTrack {
+			sent[e.Track] = ms / 1000
+		}
+	}
+	for _, segment := range manifest.Segments {
+		file := filepath.Join(l.cfg.Data, "recordings", call, segment.File)
+		out, err := exec.CommandContext(l.t.Context(), "ffprobe", "-v", "error",
+			"-show_entries", "format=duration", "-of", "csv=p=0", file).CombinedOutput()
+		l.must(err)
+		length, err := strconv.ParseFloat(strings.TrimSpace(string(out)), 64)
+		l.must(err)
+		l.t.Logf("%s %s: file %.3f s, journal %.3f s", segment.Participant, segment.Source, length, sent[segment.Track])
+		if math.Abs(length-sent[segment.Track]) > lengthTolerance {
+			l.t.Errorf("%s %s lasts %.3f s, the journal says %.3f s", segment.Participant, segment.Source, length, sent[segment.Track])
+		}
 	}
 }
 
