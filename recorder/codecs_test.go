@@ -21,7 +21,7 @@ import (
 func encoded(t *testing.T, size, encoder string, options ...string) [][]byte {
 	t.Helper()
 	if !strings.Contains(run(t, "ffmpeg", "-v", "error", "-encoders"), encoder) {
-		t.Skipf("this ffmpeg has no %s", encoder)
+		t.Fatalf("this ffmpeg has no %s: install the ffmpeg package of Debian", encoder)
 	}
 	name := filepath.Join(t.TempDir(), "clip.ivf")
 	if encoder == "libx264" {

@@ -24,7 +24,7 @@ func transparent(_, _ string, c syscall.RawConn) error {
 func TestDatagramWithAForgedVirtualSourceIsDropped(t *testing.T) {
 	forger, err := (&net.ListenConfig{Control: transparent}).ListenPacket(context.Background(), "udp4", "198.18.0.7:4000")
 	if err != nil {
-		t.Skipf("forging a source address needs CAP_NET_ADMIN: %v", err)
+		t.Fatalf("forging a source address needs CAP_NET_ADMIN: run as root: %v", err)
 	}
 	defer forger.Close()
 	c := listen(t, "127.0.0.1:0", Config{})

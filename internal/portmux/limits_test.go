@@ -209,7 +209,7 @@ func TestFailedHandshakesLeaveNoDescriptors(t *testing.T) {
 	descriptors := func() int {
 		entries, err := os.ReadDir("/proc/self/fd")
 		if err != nil {
-			t.Skip("descriptors can't be counted here")
+			t.Fatal(err)
 		}
 		return len(entries)
 	}
