@@ -10,6 +10,7 @@ package bot
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -66,6 +67,9 @@ type Config struct {
 	// Proxy, if set, is an HTTP proxy for the socket. Media needs
 	// SettingEngine.SetICEProxyDialer besides.
 	Proxy *url.URL
+	// TLS is for the socket, and for WHIP and WHEP; nil: the system's roots.
+	// Relays by TLS know the system's roots only.
+	TLS *tls.Config
 	// Settings may change Pion's settings before the PeerConnection is made.
 	Settings func(*webrtc.SettingEngine)
 
@@ -133,7 +137,7 @@ func New(cfg Config) (*Bot, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	b := &Bot{cfg: cfg, log: cfg.Log, commands: make(chan func()), done: make(chan struct{})}
-	link, err := newLink(cfg.URL, cfg.Proxy)
+	link, err := newLink(cfg.URL, cfg.Proxy, cfg.TLS)
 	if err != nil {
 		return nil, err
 	}

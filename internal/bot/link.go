@@ -2,6 +2,7 @@ package bot
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,6 +32,7 @@ const (
 type link struct {
 	url   string
 	proxy func(*http.Request) (*url.URL, error) // nil: none
+	tls   *tls.Config                           // nil: the system's roots
 
 	conn    *websocket.Conn
 	out     uint64 // Seq of the last message sent
@@ -45,14 +47,14 @@ type link struct {
 	barred  chan struct{}   // open while cut; nil otherwise
 }
 
-func newLink(base string, proxy *url.URL) (*link, error) {
+func newLink(base string, proxy *url.URL, secure *tls.Config) (*link, error) {
 	u, err := url.Parse(base)
 	if err != nil {
 		return nil, fmt.Errorf("parse URL of the server: %w", err)
 	}
 	u.Scheme = strings.Replace(u.Scheme, "http", "ws", 1)
 	u.Path = "/ws"
-	l := &link{url: u.String(), replies: map[string]func(signaling.Envelope){}}
+	l := &link{url: u.String(), tls: secure, replies: map[string]func(signaling.Envelope){}}
 	if proxy != nil {
 		l.proxy = http.ProxyURL(proxy)
 	}
@@ -64,7 +66,7 @@ func (l *link) open(ctx context.Context, kind string, body any) (signaling.Envel
 	if err := l.waitRestored(ctx); err != nil {
 		return signaling.Envelope{}, err
 	}
-	dialer := websocket.Dialer{Subprotocols: []string{signaling.Subprotocol}, HandshakeTimeout: handshakeTime, Proxy: l.proxy}
+	dialer := websocket.Dialer{Subprotocols: []string{signaling.Subprotocol}, HandshakeTimeout: handshakeTime, Proxy: l.proxy, TLSClientConfig: l.tls}
 	conn, response, err := dialer.DialContext(ctx, l.url, nil)
 	if err != nil {
 		if response != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/pion/webrtc/v4"
 
 	"consilium/internal/media"
+	"consilium/signaling"
 )
 
 // maxAnswer bounds the body of an answer.
@@ -27,6 +28,11 @@ type HTTPConfig struct {
 	// Screen asks WHEP for the screen first.
 	Screen bool
 	Client *http.Client // nil: one of its own, without kept connections
+	// Servers are the TURN servers of Relay: WHIP has no welcome to name them.
+	Servers []signaling.ICEServer
+	// Direct, "udp" or "tcp", leaves only the candidates of that protocol in
+	// the answer: one path, and no other.
+	Direct string
 }
 
 // HTTPSession is a WHIP publisher or a WHEP player. Its methods may be called
@@ -100,15 +106,18 @@ func (c HTTPConfig) sources() []media.Source {
 func newHTTPSession(cfg HTTPConfig) (*HTTPSession, error) {
 	s := &HTTPSession{cfg: cfg, client: cfg.Client}
 	if s.client == nil {
-		s.client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		s.client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: cfg.TLS}}
 	}
 	var err error
-	s.peer, err = newPeer(cfg.Config, nil, nil)
+	s.peer, err = newPeer(cfg.Config, cfg.Servers, nil)
 	return s, err
 }
 
 func (s *HTTPSession) post(ctx context.Context, path string) (*HTTPSession, error) {
 	if err := s.negotiate(ctx, s.cfg.URL+path); err != nil {
+		if s.location != "" {
+			_ = s.Delete(ctx) // the server has a session that nobody will use
+		}
 		s.peer.close()
 		return nil, err
 	}
@@ -138,7 +147,29 @@ func (s *HTTPSession) negotiate(ctx context.Context, target string) error {
 		return errors.Join(errors.New("answer has no usable Location"), err)
 	}
 	s.location = location.String()
+	if s.cfg.Direct != "" {
+		if body = onlyProtocol(body, s.cfg.Direct); !strings.Contains(body, "a=candidate:") {
+			return ErrNoCandidate
+		}
+	}
 	return s.peer.answer(body)
+}
+
+// ErrNoCandidate says that the server offers nothing for HTTPConfig.Direct.
+var ErrNoCandidate = errors.New("the answer has no candidate of that protocol")
+
+// onlyProtocol leaves the candidates of one protocol in an SDP (RFC 8839,
+// section 5.1).
+func onlyProtocol(sdp, protocol string) string {
+	var out strings.Builder
+	for line := range strings.Lines(sdp) {
+		if fields := strings.Fields(line); strings.HasPrefix(line, "a=candidate:") &&
+			(len(fields) < 3 || !strings.EqualFold(fields[2], protocol)) {
+			continue
+		}
+		out.WriteString(line)
+	}
+	return out.String()
 }
 
 // Patch sends a fragment of SDP (RFC 8840) with an If-Match header, unless
