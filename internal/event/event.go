@@ -189,6 +189,16 @@ type Event struct {
 	Data map[string]any `json:"data"`
 }
 
+// IncidentKey is the key of Data that holds the incident number of a failure.
+const IncidentKey = "incident"
+
+// Incident returns the incident number of a failure (package incident), "" if
+// it has none. The journal gives it.
+func (e Event) Incident() string {
+	number, _ := e.Data[IncidentKey].(string)
+	return number
+}
+
 // Failure says what failed and how we know.
 type Failure struct {
 	Code      Code           `json:"code,omitempty"`

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -27,6 +28,8 @@ type Call struct {
 	Started      time.Time               `json:"started"`
 	Ended        time.Time               `json:"ended"` // zero while it lives
 	Participants map[string]*Participant `json:"participants,omitempty"`
+	// Codes of what failed in it, each once, the first first.
+	Codes []event.Code `json:"codes,omitempty"`
 
 	// Applied is the id of the last event that is in the record.
 	Applied string `json:"applied"`
@@ -46,6 +49,11 @@ type Participant struct {
 type Filter struct {
 	Room       string
 	ExternalID string
+	// Code selects calls in which this failed.
+	Code event.Code
+	// From and To bound the start of the call: at or after From, before To. A
+	// zero time is no bound.
+	From, To time.Time
 	// Before is the id of a call: only calls that started before it, for the
 	// next page.
 	Before string
@@ -55,8 +63,14 @@ type Filter struct {
 
 // concernsCall reports whether e changes the record of its call.
 func concernsCall(e event.Event) bool {
-	return e.Call != "" && (strings.HasPrefix(string(e.Type), "call.") || strings.HasPrefix(string(e.Type), "participant."))
+	return e.Call != "" && (strings.HasPrefix(string(e.Type), "call.") || aboutParticipant(e) || fails(e))
 }
+
+func aboutParticipant(e event.Event) bool { return strings.HasPrefix(string(e.Type), "participant.") }
+
+// fails reports whether e is a failure of the call, and not what a client
+// thought.
+func fails(e event.Event) bool { return e.Code != "" && e.Type.Public() }
 
 // apply adds an event to the record. Events come in order; one that is in the
 // record already is ignored.
@@ -72,6 +86,9 @@ func (c *Call) apply(e event.Event) {
 	c.ExternalID = cmp.Or(e.ExternalID, c.ExternalID)
 	if e.Metadata != nil {
 		c.Metadata = maps.Clone(e.Metadata)
+	}
+	if fails(e) && !slices.Contains(c.Codes, e.Code) {
+		c.Codes = append(c.Codes, e.Code)
 	}
 	switch e.Type {
 	case event.CallStarted:
@@ -89,7 +106,7 @@ func (c *Call) apply(e event.Event) {
 }
 
 func (c *Call) applyParticipant(e event.Event) {
-	if e.Participant == "" {
+	if e.Participant == "" || !aboutParticipant(e) {
 		return
 	}
 	p, ok := c.Participants[e.Participant]
@@ -150,14 +167,27 @@ func storeCall(ctx context.Context, tx *sql.Tx, c *Call) error {
 	if !c.Ended.IsZero() {
 		ended = c.Ended.UnixMicro()
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO calls (id, room, external_id, started, ended, body) VALUES (?, ?, ?, ?, ?, ?)
+	_, err = tx.ExecContext(ctx, `INSERT INTO calls (id, room, external_id, started, ended, codes, body) VALUES (?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET room = excluded.room, external_id = excluded.external_id,
-		started = excluded.started, ended = excluded.ended, body = excluded.body`,
-		c.ID, c.Room, c.ExternalID, c.Started.UnixMicro(), ended, string(body))
+		started = excluded.started, ended = excluded.ended, codes = excluded.codes, body = excluded.body`,
+		c.ID, c.Room, c.ExternalID, c.Started.UnixMicro(), ended, joinCodes(c.Codes), string(body))
 	if err != nil {
 		return fmt.Errorf("write call %s: %w", c.ID, err)
 	}
 	return nil
+}
+
+// joinCodes writes codes with a space around each, so that one can be looked
+// for.
+func joinCodes(codes []event.Code) string {
+	if len(codes) == 0 {
+		return ""
+	}
+	var text strings.Builder
+	for _, code := range codes {
+		text.WriteString(" " + string(code))
+	}
+	return text.String() + " "
 }
 
 // Call returns the record of a call, or ErrNotFound.
@@ -215,16 +245,26 @@ func later(a, b Call) int {
 }
 
 func (f Filter) matches(c Call) bool {
-	return (f.Room == "" || f.Room == c.Room) && (f.ExternalID == "" || f.ExternalID == c.ExternalID)
+	return (f.Room == "" || f.Room == c.Room) && (f.ExternalID == "" || f.ExternalID == c.ExternalID) &&
+		(f.Code == "" || slices.Contains(c.Codes, f.Code)) &&
+		(f.From.IsZero() || !c.Started.Before(f.From)) && (f.To.IsZero() || c.Started.Before(f.To))
 }
 
 // storedCalls reads a page from disk. A living call whose start is not on disk
 // yet can't be the bound of a page there: the page then starts at the top.
 func (j *Journal) storedCalls(ctx context.Context, f Filter, limit int) ([]Call, error) {
+	from, to := int64(0), int64(math.MaxInt64)
+	if !f.From.IsZero() {
+		from = f.From.UnixMicro()
+	}
+	if !f.To.IsZero() {
+		to = f.To.UnixMicro()
+	}
 	rows, err := j.reads.QueryContext(ctx, `SELECT body FROM calls
 		WHERE (?1 = '' OR room = ?1) AND (?2 = '' OR external_id = ?2)
 		AND (?3 = '' OR (started, id) < (coalesce((SELECT started FROM calls WHERE id = ?3), 9e18), ?3))
-		ORDER BY started DESC, id DESC LIMIT ?4`, f.Room, f.ExternalID, f.Before, limit)
+		AND (?5 = '' OR instr(codes, ' ' || ?5 || ' ') > 0) AND started >= ?6 AND started < ?7
+		ORDER BY started DESC, id DESC LIMIT ?4`, f.Room, f.ExternalID, f.Before, limit, string(f.Code), from, to)
 	if err != nil {
 		return nil, fmt.Errorf("read calls: %w", err)
 	}

@@ -49,6 +49,7 @@ type Journal struct {
 
 	mu          sync.Mutex
 	last        uint64 // the last id given
+	incidents   incidents
 	pending     []event.Event
 	subscribers map[*subscriber]struct{}
 	closed      bool
@@ -105,8 +106,9 @@ func (j *Journal) register(r *metrics.Registry) {
 		func() float64 { return float64(j.Pending()) })
 }
 
-// Emit takes an entry: it sets its id, and its time if that is zero, and hands
-// it to sinks and subscribers before it returns. What happens in the room of a
+// Emit takes an entry: it sets its id, its time if that is zero and a failure's
+// incident number (see Number), and hands it to sinks and subscribers before it
+// returns. What happens in the room of a
 // precheck is dropped. It implements event.Sink.
 func (j *Journal) Emit(e event.Event) {
 	if event.InPrecheck(e.Room) {
@@ -121,6 +123,7 @@ func (j *Journal) Emit(e event.Event) {
 
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	e = j.incidents.number(e, now)
 	e.ID = j.nextID(now)
 	for _, sink := range j.config.Sinks {
 		sink.Emit(e)

@@ -43,6 +43,11 @@ CREATE TABLE calls (
 CREATE INDEX calls_started ON calls (started);
 CREATE INDEX calls_room ON calls (room, started);
 CREATE INDEX calls_external ON calls (external_id, started);
+`, `
+ALTER TABLE events ADD COLUMN incident TEXT NOT NULL DEFAULT ''; -- number of a failure
+CREATE INDEX events_incident ON events (incident, id) WHERE incident <> '';
+CREATE INDEX events_numbered ON events (id) WHERE incident <> '';
+ALTER TABLE calls ADD COLUMN codes TEXT NOT NULL DEFAULT ''; -- of its failures: " A B "
 `}
 }
 
@@ -121,7 +126,7 @@ func migrate(db *sql.DB) error {
 	return nil
 }
 
-// resume finds the last id, and the calls that a crash left without an end.
+// resume finds the last id and the last incident, and the calls that a crash left without an end.
 func (j *Journal) resume() error {
 	var id sql.NullString
 	if err := j.reads.QueryRow("SELECT max(id) FROM events").Scan(&id); err != nil {
@@ -133,6 +138,9 @@ func (j *Journal) resume() error {
 			return fmt.Errorf("read last id: %w", err)
 		}
 		j.last = last
+	}
+	if err := j.resumeIncidents(); err != nil {
+		return err
 	}
 	rows, err := j.reads.Query(`SELECT body,
 		(SELECT coalesce(max(time), started) FROM events WHERE events.call = calls.id)

@@ -121,7 +121,8 @@ func (j *Journal) writeBatch(ctx context.Context) (int, error) {
 // writeEntries inserts entries. INSERT OR IGNORE, because a commit that
 // reported an error may have been done all the same.
 func writeEntries(ctx context.Context, tx *sql.Tx, batch []event.Event) error {
-	insert, err := tx.PrepareContext(ctx, "INSERT OR IGNORE INTO events (id, time, call, public, body) VALUES (?, ?, ?, ?, ?)")
+	insert, err := tx.PrepareContext(ctx, `INSERT OR IGNORE INTO events (id, time, call, public, incident, body)
+		VALUES (?, ?, ?, ?, ?, ?)`)
 	if err != nil {
 		return fmt.Errorf("prepare: %w", err)
 	}
@@ -132,7 +133,7 @@ func writeEntries(ctx context.Context, tx *sql.Tx, batch []event.Event) error {
 		if e.Type.Public() {
 			public = 1
 		}
-		if _, err := insert.ExecContext(ctx, e.ID, e.Time.UnixMicro(), e.Call, public, encodeEvent(e)); err != nil {
+		if _, err := insert.ExecContext(ctx, e.ID, e.Time.UnixMicro(), e.Call, public, e.Incident(), encodeEvent(e)); err != nil {
 			return fmt.Errorf("insert event: %w", err)
 		}
 		if !concernsCall(e) {
