@@ -33,7 +33,7 @@ func commands() []command {
 		later("recordings verify", "[--data DIR] [ID...]", "check files against their manifests"),
 		later("recordings export", "[--data DIR] ID", "write a participant's sound and picture into one file"),
 		later("recordings repair", "[--data DIR] [ID...]", "finish what a crash left behind"),
-		later("probe", "URL --token T", "try every path to a server from here and print which work"),
+		probeCommand(),
 		later("load", "URL ...", "put synthetic participants on a server and report what it costs"),
 		checkCommand(),
 		caInitCommand(),

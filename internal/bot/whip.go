@@ -244,6 +244,12 @@ func (s *HTTPSession) WaitConnected(ctx context.Context) error {
 	return s.Wait(ctx, "connection", func(s *Snapshot) bool { return s.Connection == webrtc.PeerConnectionStateConnected })
 }
 
+// ICEConnected reports whether ICE has found a path, be DTLS done or not.
+func (s *HTTPSession) ICEConnected() bool {
+	state := s.peer.pc.ICEConnectionState()
+	return state == webrtc.ICEConnectionStateConnected || state == webrtc.ICEConnectionStateCompleted
+}
+
 func (s *HTTPSession) do(ctx context.Context, method, target string, header http.Header, body string) (*http.Response, string, error) {
 	request, err := http.NewRequestWithContext(ctx, method, target, bytes.NewBufferString(body))
 	if err != nil {
