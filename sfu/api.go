@@ -236,8 +236,9 @@ type (
 	// NoticeRecording says whether the call is being recorded and, if it
 	// should be and is not, why.
 	NoticeRecording struct {
-		On   bool
-		Code event.Code
+		On       bool
+		Code     event.Code
+		Incident string // its number
 	}
 	// NoticeEvent is an event that concerns the session: media.timeout,
 	// media.stalled and so on.

@@ -17,6 +17,8 @@ type arming struct {
 	cancel context.CancelFunc // of that attempt
 	err    error              // of the last attempt
 	early  []event.Event      // of the call so far, for the recording's manifest
+
+	incident string // number of the failure to arm
 }
 
 // maxEarly bounds the events that wait for the recording. Those of a few
@@ -57,8 +59,9 @@ func (c *call) armingOver(rec Recording, err error) {
 	} else {
 		c.s.log.Error("recorder is not armed: the call is withheld", "call", c.id, "err", err)
 		if first { // clients try again: the same failure is not told again
-			c.emit(event.Event{Type: event.RecordingFailed, Failure: event.Failure{Code: armCode(err)},
+			failed := c.emit(event.Event{Type: event.RecordingFailed, Failure: event.Failure{Code: armCode(err)},
 				Data: map[string]any{"reason": err.Error()}})
+			c.arm.incident = failed.Incident()
 		}
 	}
 	c.tell(c.recordingNotice())
@@ -67,7 +70,7 @@ func (c *call) armingOver(rec Recording, err error) {
 func (c *call) recordingNotice() NoticeRecording {
 	n := NoticeRecording{On: c.recording != nil}
 	if c.arm.err != nil {
-		n.Code = armCode(c.arm.err)
+		n.Code, n.Incident = armCode(c.arm.err), c.arm.incident
 	}
 	return n
 }

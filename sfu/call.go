@@ -66,8 +66,9 @@ func (c *call) tick(now time.Time) {
 	}
 }
 
-// emit completes an event with what it says about the call and passes it on.
-func (c *call) emit(e event.Event) {
+// emit completes an event with what it says about the call, passes it on and
+// returns it as it went out.
+func (c *call) emit(e event.Event) event.Event {
 	e.Call, e.Room = c.id, c.spec.Room
 	e.ExternalID, e.Metadata = c.spec.ExternalID, c.spec.Metadata
 	if e.Time.IsZero() {
@@ -76,8 +77,10 @@ func (c *call) emit(e event.Event) {
 	if e.Data == nil {
 		e.Data = map[string]any{}
 	}
+	e = c.s.cfg.Number(e)
 	c.s.cfg.Events.Emit(e)
 	c.noteRecording(e)
+	return e
 }
 
 // adopt gives the call the details of an API request that came after it was

@@ -22,6 +22,9 @@ import (
 type Config struct {
 	Log    *slog.Logger
 	Events event.Sink
+	// Number gives a failure its incident number before it is emitted and told
+	// to clients. It must not block. nil: failures have none.
+	Number func(event.Event) event.Event
 	// Recorder records every call; nil records nothing.
 	Recorder Recorder
 	Network  Network
@@ -99,6 +102,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Network.Relay == nil {
 		c.Network.Relay = func(netip.AddrPort) (string, bool) { return "", false }
+	}
+	if c.Number == nil {
+		c.Number = func(e event.Event) event.Event { return e }
 	}
 	if c.SessionEnded == nil {
 		c.SessionEnded = func(string) {}

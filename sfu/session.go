@@ -65,29 +65,28 @@ func (x *Session) start() {
 	}
 }
 
-// emit emits an event of this session.
-func (x *Session) emit(e event.Event) {
+// emit emits an event of this session and returns it as it went out.
+func (x *Session) emit(e event.Event) event.Event {
 	e.Participant, e.Session = x.p.identity, x.id
-	x.c.emit(e)
+	return x.c.emit(e)
 }
 
-// tellSelf emits an event and tells it to the session itself.
-func (x *Session) tellSelf(e event.Event) {
-	e.Participant, e.Session, e.Call, e.Time = x.p.identity, x.id, x.c.id, time.Now()
-	x.emit(e)
+// tellSelf emits an event, tells it to the session itself and returns it.
+func (x *Session) tellSelf(e event.Event) event.Event {
+	e = x.emit(e)
 	if x.mode == Interactive {
 		x.notify(NoticeEvent{Event: e})
 	}
+	return e
 }
 
 // tellCall emits an event and tells it to everybody in the call: to the session
 // itself with the evidence, to the others without.
 func (x *Session) tellCall(e event.Event) {
-	x.tellSelf(e)
+	e = x.tellSelf(e)
 	if x.c.participants[x.p.identity] != x.p {
 		return // a player, of whom nobody knows
 	}
-	e.Participant, e.Session, e.Call, e.Time = x.p.identity, x.id, x.c.id, time.Now()
 	e.Evidence = nil
 	for _, other := range x.c.sessions {
 		if other != x && other.mode == Interactive && other.p.state != Waiting {
@@ -191,7 +190,7 @@ func (x *Session) Candidate(candidate, mid string) {
 
 // ClientLog puts an entry of the client's own log in the journal. An entry
 // with a code is the client's word for what failed: the first one counts as
-// the cause if the call fails later.
+// the cause if the call fails later, and the client hears its incident number.
 func (x *Session) ClientLog(stage event.Stage, text string, f event.Failure, data map[string]any, at time.Time) {
 	x.c.loop.post(func() {
 		d := map[string]any{"text": text, "client_time": at.UTC().Format(time.RFC3339Nano)}
@@ -199,7 +198,12 @@ func (x *Session) ClientLog(stage event.Stage, text string, f event.Failure, dat
 		if f.Stage == "" {
 			f.Stage = stage
 		}
-		x.emit(event.Event{Type: event.NoteClient, Failure: f, Data: d})
+		note := event.Event{Type: event.NoteClient, Failure: f, Data: d}
+		if f.Code != "" {
+			x.tellSelf(note)
+		} else {
+			x.emit(note)
+		}
 		if f.Code != "" && x.stages.cause.Code == "" && !x.stages.connected() {
 			x.stages.cause = f
 		}

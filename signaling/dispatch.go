@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"time"
 
 	"consilium/internal/event"
@@ -263,6 +264,9 @@ func (s *session) clientLog(b *Log) {
 		if e.Code != "" {
 			f = event.Failure{Code: event.Code(e.Code), Stage: event.Stage(e.Stage)}
 		}
-		s.media.ClientLog(event.Stage(e.Stage), e.Text, f, e.Data, s.clock.at(e.Time, newest, now))
+		data := make(map[string]any, len(e.Data)+1)
+		maps.Copy(data, e.Data)
+		data["device_ms"] = e.Time // by the device's own clock
+		s.media.ClientLog(event.Stage(e.Stage), e.Text, f, data, s.clock.at(e.Time, newest, now))
 	}
 }

@@ -254,8 +254,9 @@ type (
 	}
 	// RecordingBody ("recording") is the recording sign.
 	RecordingBody struct {
-		On   bool   `json:"on"`
-		Code string `json:"code,omitempty"`
+		On       bool   `json:"on"`
+		Code     string `json:"code,omitempty"`
+		Incident string `json:"incident,omitempty"` // number of the failure
 	}
 	// EventBody ("event") is an event that concerns this participant.
 	EventBody struct {

@@ -57,7 +57,7 @@ func (s *session) notify(n sfu.Notice) {
 		s.seats = &seats
 		s.send("seats", "", seats)
 	case sfu.NoticeRecording:
-		s.send("recording", "", RecordingBody{On: n.On, Code: string(n.Code)})
+		s.send("recording", "", RecordingBody{On: n.On, Code: string(n.Code), Incident: n.Incident})
 	case sfu.NoticeEvent:
 		s.send("event", "", eventBody(n.Event))
 	case sfu.NoticeMute:

@@ -152,6 +152,7 @@ func (s *Server) newSFU() (*sfu.Server, error) {
 	cfg := sfu.Config{
 		Log:    s.log.With("part", "sfu"),
 		Events: s.journal,
+		Number: s.journal.Number,
 		Network: sfu.Network{
 			UDP: s.network.udp, TCP: s.network.tcp, Addresses: s.network.addresses, Relay: s.relayTransport,
 			Public: s.network.public,
