@@ -60,7 +60,7 @@ func TestMessagesWithoutReplyAreAcknowledged(t *testing.T) {
 	x.expect(t, "decoded map[a:960 v:30]")
 	x.expect(t, "log flowing stats  map[rtt:0.05]")
 	c.sendText(`{"type":"log","seq":3,"body":{"entries":[{"time":1,"stage":"devices","text":"no camera","code":"CAM_NONE","data":{"n":0}}]}}`)
-	x.expect(t, "log devices no camera CAM_NONE map[n:0]")
+	x.expect(t, "log devices no camera CAM_NONE map[device_ms:1 n:0]")
 	for {
 		if e := c.receive("ack"); e.Ack == 3 {
 			if e.Seq != 0 {
