@@ -26,7 +26,7 @@ func TestWhoNeverConnectsFailsBeforeHisTracksDo(t *testing.T) {
 	v.ClientLog(event.StageICE, "no way out", event.Failure{Code: event.UDPBlocked}, nil, time.Now())
 	v.ClientLog(event.StageICE, "and more", event.Failure{Code: event.TURNAuth}, nil, time.Now())
 	timeout := h.events.wait(t, "media.timeout", ofType(event.MediaTimeout))
-	if waited := timeout.Time.Sub(began); waited < 500*time.Millisecond || waited > 1500*time.Millisecond {
+	if waited := timeout.Time.Sub(began); waited < 475*time.Millisecond || waited > 1500*time.Millisecond {
 		t.Errorf("after %v", waited)
 	}
 	v.Call() // both tracks have been looked at

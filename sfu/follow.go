@@ -1,6 +1,7 @@
 package sfu
 
 import (
+	"log/slog"
 	"sync"
 	"time"
 
@@ -24,10 +25,15 @@ const (
 // the same as before: it goes on with checks from an address that the server
 // knows nothing of, and gets no answer on the one it uses.
 //
+// The same holds for a client that nominates another pair when its path has
+// died, say TCP instead of UDP: a full agent keeps the pair of higher priority
+// (RFC 8445, section 8.1.1), also when nothing comes over it any more.
+//
 // A check that comes here has passed MESSAGE-INTEGRITY (RFC 8445, section
 // 7.3), so that only who knows the session's password can move it, and a check
 // recorded on the way moves nothing while the path is alive.
 type follower struct {
+	log *slog.Logger
 	now func() time.Time
 
 	mu       sync.Mutex
@@ -49,15 +55,16 @@ type remoteCandidate interface {
 	Type() ice.CandidateType
 }
 
-func newFollower() *follower {
-	return &follower{now: time.Now, remotes: map[transportAddress]remoteCandidate{}}
+func newFollower(log *slog.Logger) *follower {
+	return &follower{log: log, now: time.Now, remotes: map[transportAddress]remoteCandidate{}}
 }
 
 // install makes the PeerConnections of se follow their clients; watch must be
 // called with the one that is made.
 func (f *follower) install(se *webrtc.SettingEngine) {
-	se.SetICEBindingRequestHandler(func(_ *stun.Message, _, remote ice.Candidate, _ *ice.CandidatePair) bool {
-		return f.check(transportAddress{remote.NetworkType().NetworkShort(), remote.Address(), remote.Port()}, remote)
+	se.SetICEBindingRequestHandler(func(m *stun.Message, _, remote ice.Candidate, _ *ice.CandidatePair) bool {
+		from := transportAddress{remote.NetworkType().NetworkShort(), remote.Address(), remote.Port()}
+		return f.check(from, remote, m.Contains(stun.AttrUseCandidate))
 	})
 }
 
@@ -73,12 +80,16 @@ func (f *follower) watch(t *webrtc.ICETransport) {
 func (f *follower) selectedChanged(a transportAddress) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.selected != a {
+		f.log.Debug("client's address", "protocol", a.protocol, "address", a.address, "port", a.port)
+	}
 	f.selected = a
 }
 
-// check takes an authenticated check and reports whether its pair is to become
-// the selected one. It is called by the ICE agent's loop.
-func (f *follower) check(from transportAddress, remote remoteCandidate) bool {
+// check takes an authenticated check, which may nominate its pair, and reports
+// whether that is to become the selected one. It is called by the ICE agent's
+// loop.
+func (f *follower) check(from transportAddress, remote remoteCandidate, nominates bool) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.remember(from, remote)
@@ -86,7 +97,8 @@ func (f *follower) check(from transportAddress, remote remoteCandidate) bool {
 	if current == nil || from == f.selected {
 		return false
 	}
-	if remote.Type() != ice.CandidateTypePeerReflexive || remote.NetworkType() != current.NetworkType() {
+	moved := remote.Type() == ice.CandidateTypePeerReflexive && remote.NetworkType() == current.NetworkType()
+	if !moved && !nominates {
 		return false // another path, which the client nominates when it wants it
 	}
 	if f.now().Sub(current.LastReceived()) < followSilence {

@@ -1,6 +1,7 @@
 package sfu
 
 import (
+	"log/slog"
 	"net"
 	"sync"
 	"testing"
@@ -30,20 +31,23 @@ func TestOnlyASilentPathIsLeftForTheClientsNewAddress(t *testing.T) {
 	for name, c := range map[string]struct {
 		current, next heardAt
 		from          transportAddress
+		nominates     bool
 		want          bool
 	}{
-		"silent for 2 s":       {prflx(2*time.Second, ice.NetworkTypeUDP4), prflx(0, ice.NetworkTypeUDP4), fresh, true},
-		"heard a second ago":   {prflx(time.Second, ice.NetworkTypeUDP4), prflx(0, ice.NetworkTypeUDP4), fresh, false},
-		"the same address":     {prflx(2*time.Second, ice.NetworkTypeUDP4), prflx(0, ice.NetworkTypeUDP4), old, false},
-		"another network type": {prflx(2*time.Second, ice.NetworkTypeUDP4), prflx(0, ice.NetworkTypeTCP4), fresh, false},
-		"not peer-reflexive":   {prflx(2*time.Second, ice.NetworkTypeUDP4), heardAt{now, ice.NetworkTypeUDP4, ice.CandidateTypeHost}, fresh, false},
+		"silent for 2 s":                    {prflx(2*time.Second, ice.NetworkTypeUDP4), prflx(0, ice.NetworkTypeUDP4), fresh, false, true},
+		"heard a second ago":                {prflx(time.Second, ice.NetworkTypeUDP4), prflx(0, ice.NetworkTypeUDP4), fresh, false, false},
+		"the same address":                  {prflx(2*time.Second, ice.NetworkTypeUDP4), prflx(0, ice.NetworkTypeUDP4), old, false, false},
+		"another network type, nominated":   {prflx(2*time.Second, ice.NetworkTypeUDP4), prflx(0, ice.NetworkTypeTCP4), fresh, true, true},
+		"nominated, but heard a second ago": {prflx(time.Second, ice.NetworkTypeUDP4), prflx(0, ice.NetworkTypeTCP4), fresh, true, false},
+		"another network type":              {prflx(2*time.Second, ice.NetworkTypeUDP4), prflx(0, ice.NetworkTypeTCP4), fresh, false, false},
+		"not peer-reflexive":                {prflx(2*time.Second, ice.NetworkTypeUDP4), heardAt{now, ice.NetworkTypeUDP4, ice.CandidateTypeHost}, fresh, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFollower()
+			f := newFollower(slog.New(slog.DiscardHandler))
 			f.now = func() time.Time { return now }
-			f.check(old, c.current)
+			f.check(old, c.current, false)
 			f.selectedChanged(old)
-			if got := f.check(c.from, c.next); got != c.want {
+			if got := f.check(c.from, c.next, c.nominates); got != c.want {
 				t.Errorf("followed: %v, want %v", got, c.want)
 			}
 		})
@@ -51,12 +55,12 @@ func TestOnlyASilentPathIsLeftForTheClientsNewAddress(t *testing.T) {
 }
 
 func TestFollowerRemembersABoundedNumberOfAddresses(t *testing.T) {
-	f := newFollower()
+	f := newFollower(slog.New(slog.DiscardHandler))
 	selected := transportAddress{"udp", "192.0.2.1", 1}
 	f.selectedChanged(selected)
 	for port := range 10 * followRemotes {
 		at := time.Unix(int64(port), 0)
-		f.check(transportAddress{"udp", "192.0.2.1", port + 1}, heardAt{at, ice.NetworkTypeUDP4, ice.CandidateTypePeerReflexive})
+		f.check(transportAddress{"udp", "192.0.2.1", port + 1}, heardAt{at, ice.NetworkTypeUDP4, ice.CandidateTypePeerReflexive}, false)
 	}
 	if n := len(f.remotes); n > followRemotes {
 		t.Errorf("%d addresses are remembered, want at most %d", n, followRemotes)
@@ -135,7 +139,7 @@ func followedPair(t *testing.T, moving net.PacketConn) (client, server *webrtc.P
 	clientSide.SetICEUDPMux(mux)
 	serverSide.SetInterfaceFilter(func(name string) bool { return name == "lo" })
 	must(t, serverSide.SetAnsweringDTLSRole(webrtc.DTLSRoleServer))
-	follow := newFollower()
+	follow := newFollower(slog.New(slog.DiscardHandler))
 	follow.install(&serverSide)
 	client, server = open(&clientSide), open(&serverSide)
 	follow.watch(server.SCTP().Transport().ICETransport())

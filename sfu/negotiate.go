@@ -66,7 +66,7 @@ func (x *Session) offer(ctx context.Context, o Offer) (Answer, error) {
 		x.takeBack(p)
 		return Answer{}, err
 	}
-	answer = withBitrates(answer, up, x.c.s.cfg.Media)
+	answer = x.c.s.cfg.Network.advertise(withBitrates(answer, up, x.c.s.cfg.Media))
 	return Answer{SDP: answer, Candidates: answerCandidates(answer)}, nil
 }
 

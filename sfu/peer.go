@@ -23,12 +23,16 @@ import (
 	"consilium/internal/pionlog"
 )
 
-// Timers of an ICE agent: disconnected when nothing came for 5 s, failed 15 s
-// later, a keepalive every 2 s. Verdicts for people come from our own clocks.
+// Timers of an ICE agent: failed when nothing came for 20 s, a keepalive every
+// 2 s. Verdicts for people come from our own clocks.
 const (
-	iceDisconnected = 5 * time.Second
-	iceFailed       = 15 * time.Second
-	iceKeepalive    = 2 * time.Second
+	iceFailed    = 20 * time.Second
+	iceKeepalive = 2 * time.Second
+	// A full agent is disconnected when nothing came for 5 s: its keepalives
+	// are answered. A lite agent sends none, and who only listens may be heard
+	// when he renews his consent, every 4 to 6 s (RFC 7675, section 5.1).
+	iceDisconnected     = 5 * time.Second
+	iceLiteDisconnected = 10 * time.Second
 )
 
 // peer is the PeerConnection of a session with its media transport.
@@ -83,7 +87,7 @@ func newPeer(x *Session) (*peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	follow := newFollower()
+	follow := newFollower(log)
 	follow.install(&se)
 	// The interceptor registry is empty: NACK, RTX, reports and TWCC are done
 	// by transport, which sees every packet once (docs/adr/0002).
@@ -182,7 +186,11 @@ func (s *Server) settings(t *transport) (webrtc.SettingEngine, error) {
 	// The cookie of HelloVerifyRequest protects against spoofed addresses;
 	// here the address has passed an authenticated ICE check already.
 	se.SetDTLSInsecureSkipHelloVerify(true)
-	se.SetICETimeouts(iceDisconnected, iceFailed, iceKeepalive)
+	disconnected := iceDisconnected
+	if n.Lite {
+		disconnected = iceLiteDisconnected
+	}
+	se.SetICETimeouts(disconnected, iceFailed-disconnected, iceKeepalive)
 	se.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	se.DisableActiveTCP(true) // never dial an address from SDP
 	se.SetLite(n.Lite)
@@ -196,9 +204,6 @@ func (s *Server) settings(t *transport) (webrtc.SettingEngine, error) {
 		types = append(types, webrtc.NetworkTypeTCP4, webrtc.NetworkTypeTCP6)
 	}
 	se.SetNetworkTypes(types)
-	if err := rewriteAddresses(&se, n.Public); err != nil {
-		return se, err
-	}
 	if n.Addresses != nil {
 		se.SetIPFilter(func(ip net.IP) bool {
 			a, ok := netip.AddrFromSlice(ip)
@@ -207,22 +212,4 @@ func (s *Server) settings(t *transport) (webrtc.SettingEngine, error) {
 		se.SetIncludeLoopbackCandidate(slices.ContainsFunc(n.Addresses, netip.Addr.IsLoopback))
 	}
 	return se, nil
-}
-
-// rewriteAddresses has public addresses offered instead of local ones.
-func rewriteAddresses(se *webrtc.SettingEngine, public []PublicAddress) error {
-	var rules []webrtc.ICEAddressRewriteRule
-	for _, a := range public {
-		rules = append(rules, webrtc.ICEAddressRewriteRule{
-			Local: a.Local.String(), External: []string{a.Public.String()},
-			AsCandidateType: webrtc.ICECandidateTypeHost, Mode: webrtc.ICEAddressRewriteReplace,
-		})
-	}
-	if len(rules) == 0 {
-		return nil
-	}
-	if err := se.SetICEAddressRewriteRules(rules...); err != nil {
-		return fmt.Errorf("offer public addresses: %w", err)
-	}
-	return nil
 }

@@ -43,9 +43,11 @@ type Network struct {
 	// Addresses are the local addresses that may be offered; nil offers all.
 	// Addresses of a UDP mux are not filtered by it: build the mux of them.
 	Addresses []netip.Addr
-	// Public lists addresses that are offered instead of local ones: the
-	// outside of a 1:1 NAT, which forwards the ports unchanged.
-	Public []PublicAddress
+	// Public lists what the outside sees of local addresses, by a 1:1 NAT that
+	// forwards the ports unchanged. It is offered beside the local address, or
+	// instead of it with HideLocal.
+	Public    []PublicAddress
+	HideLocal bool
 	// Lite makes the server an ICE-lite agent (RFC 8445, section 2.5).
 	Lite bool
 	// Relay tells by which transport, "udp" or "tcp", the client behind a
@@ -68,7 +70,8 @@ type MediaConfig struct {
 	// m-line; 0 sets no bound.
 	MaxBitrate int
 	// Timeout is how long an announced track, or one that has stalled, may
-	// send nothing before media.timeout; default 10 s.
+	// send nothing before media.timeout; default 10 s. A twentieth of it earlier
+	// comes the verdict about who is not connected.
 	Timeout time.Duration
 	// StallAfter is how long a flowing track may pause before it is stalled;
 	// default 3 s.

@@ -156,7 +156,7 @@ func (t *track) watch(now time.Time) {
 		if a := t.x.stages.answered; a.After(from) {
 			from = a
 		}
-		if !t.muted && !t.timedOut && now.Sub(from) >= cfg.Timeout {
+		if !t.muted && !t.timedOut && now.Sub(from) >= t.x.patience() {
 			t.timeout(now.Sub(from), st)
 		}
 	case TrackFlowing:

@@ -75,6 +75,8 @@ type Media struct {
 	LAN             bool          `yaml:"lan"`      // advertise IPv6 unique local addresses too
 	Loopback        bool          `yaml:"loopback"` // advertise 127.0.0.1 and ::1 too
 	PublicAddresses []string      `yaml:"public_addresses"`
+	OwnAddresses    bool          `yaml:"own_addresses"` // advertise beside each public address the one it stands for
+	ICE             string        `yaml:"ice"`           // auto, lite or full
 	Codecs          Codecs        `yaml:"codecs"`
 	StartBitrate    int           `yaml:"start_bitrate"` // kbit/s
 	MaxBitrate      int           `yaml:"max_bitrate"`   // kbit/s
@@ -169,6 +171,10 @@ const (
 	TLSFiles = "files"
 	TLSACME  = "acme"
 
+	ICEAuto = "auto" // lite with public_addresses, else full
+	ICELite = "lite"
+	ICEFull = "full"
+
 	WaitingRoomOff      = "off"
 	WaitingRoomPatients = "patients"
 
@@ -194,6 +200,8 @@ func Default() Config {
 			UDPPort:      443,
 			Interfaces:   NameFilter{Exclude: []string{"docker*", "br-*", "veth*", "virbr*"}},
 			Families:     []string{"ipv4", "ipv6"},
+			OwnAddresses: true,
+			ICE:          ICEAuto,
 			Codecs:       Codecs{Video: []string{"vp8"}},
 			StartBitrate: 600,
 			MaxBitrate:   2500,

@@ -116,6 +116,7 @@ func (v *validator) media(m Media) {
 	v.networks("media.networks.exclude", m.Networks.Exclude)
 	v.words("media.families", m.Families, "ipv4", "ipv6")
 	v.publicAddresses(m)
+	v.word("media.ice", m.ICE, ICEAuto, ICELite, ICEFull)
 	v.words("media.codecs.video", m.Codecs.Video, "vp8", "vp9", "av1", "h264")
 	v.number("media.start_bitrate", m.StartBitrate, 100, 20_000)
 	v.number("media.max_bitrate", m.MaxBitrate, 100, 50_000)
@@ -148,7 +149,11 @@ func (v *validator) networks(key string, networks []string) {
 
 func (v *validator) publicAddresses(m Media) {
 	const key = "media.public_addresses"
-	for _, text := range m.PublicAddresses {
+	if len(m.PublicAddresses) == 0 && !m.OwnAddresses {
+		v.add("media.own_addresses", "is false and "+key+" is empty: the machine's own addresses are all there is to advertise",
+			"list the addresses that the outside sees there, or set it to true")
+	}
+	for i, text := range m.PublicAddresses {
 		addr, err := netip.ParseAddr(text)
 		switch {
 		case err != nil || addr.Zone() != "":
@@ -157,8 +162,15 @@ func (v *validator) publicAddresses(m Media) {
 			v.add(key, text+" can't be reached from outside", "write the address that the outside sees")
 		case !slices.Contains(m.Families, family(addr)):
 			v.add(key, fmt.Sprintf("%s is of a family that media.families leaves out", text), "add "+family(addr)+" there or remove the address")
+		case slices.ContainsFunc(m.PublicAddresses[:i], func(t string) bool { return sameAddress(t, addr) }):
+			v.add(key, text+" stands there twice", "remove one")
 		}
 	}
+}
+
+func sameAddress(text string, addr netip.Addr) bool {
+	other, err := netip.ParseAddr(text)
+	return err == nil && other.Unmap() == addr.Unmap()
 }
 
 func family(addr netip.Addr) string {

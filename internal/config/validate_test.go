@@ -50,6 +50,9 @@ func TestValidateFindsWhatCannotBeUsed(t *testing.T) {
 		"public address":              {func(c *Config) { c.Media.PublicAddresses = []string{"1.2.3.4:5"} }, "media.public_addresses"},
 		"public address on loopback":  {func(c *Config) { c.Media.PublicAddresses = []string{"127.0.0.1"} }, "media.public_addresses"},
 		"public address, no family":   {func(c *Config) { c.Media.Families = []string{"ipv6"}; c.Media.PublicAddresses = []string{"192.0.2.1"} }, "media.public_addresses"},
+		"public address twice":        {func(c *Config) { c.Media.PublicAddresses = []string{"192.0.2.1", "::ffff:192.0.2.1"} }, "media.public_addresses"},
+		"nothing but hidden":          {func(c *Config) { c.Media.OwnAddresses = false }, "media.own_addresses"},
+		"ICE":                         {func(c *Config) { c.Media.ICE = "light" }, "media.ice"},
 		"no codec":                    {func(c *Config) { c.Media.Codecs.Video = nil }, "media.codecs.video"},
 		"codec":                       {func(c *Config) { c.Media.Codecs.Video = []string{"vp8", "h265"} }, "media.codecs.video"},
 		"codec twice":                 {func(c *Config) { c.Media.Codecs.Video = []string{"vp8", "vp8"} }, "media.codecs.video"},
@@ -98,6 +101,7 @@ func TestValidateTakesWhatCanBeUsed(t *testing.T) {
 		"public URL":           func(c *Config) { c.HTTP.PublicURL = "https://example.org/" },
 		"ACME":                 func(c *Config) { c.TLS.Mode = TLSACME; c.HTTP.PublicURL = "https://video.example.org" },
 		"certificate files":    func(c *Config) { c.TLS = TLS{Mode: TLSFiles, CertFile: "c", KeyFile: "k"} },
+		"own address hidden":   func(c *Config) { c.Media.OwnAddresses = false; c.Media.PublicAddresses = []string{"192.0.2.1"} },
 		"reverse proxy":        func(c *Config) { c.HTTP.TrustedProxies = []string{"10.0.0.1/32", "2001:db8::/32"} },
 		"same port, TURN off":  func(c *Config) { c.TURN.Enabled = false; c.TURN.UDPPort = c.Media.UDPPort },
 		"excluding everything": func(c *Config) { c.Media.Networks.Exclude = []string{"0.0.0.0/0", "::/0"} }, // found at start

@@ -60,7 +60,7 @@ func openNetwork(c config.Config, secure *tls.Config, log *slog.Logger) (_ *netw
 	if err != nil {
 		return nil, err
 	}
-	if n.public, err = pairPublic(c.Media.PublicAddresses, n.addresses); err != nil {
+	if n.public, err = publicAddresses(c.Media.PublicAddresses, n.addresses); err != nil {
 		return nil, err
 	}
 	if err = n.openMedia(c, log); err != nil {
@@ -120,28 +120,30 @@ func prefixes(key string, list []string) ([]netip.Prefix, error) {
 	return all, nil
 }
 
-// pairPublic finds the local address that each of media.public_addresses stands
-// for: the first of its family, loopback last.
-func pairPublic(public []string, local []netip.Addr) ([]sfu.PublicAddress, error) {
-	var pairs []sfu.PublicAddress
-	for _, text := range public {
-		p, err := netip.ParseAddr(text)
+// publicAddresses pairs media.public_addresses with addresses of this machine.
+func publicAddresses(list []string, local []netip.Addr) ([]sfu.PublicAddress, error) {
+	var public []netip.Addr
+	for _, text := range list {
+		a, err := netip.ParseAddr(text)
 		if err != nil {
 			return nil, fmt.Errorf("media.public_addresses: %w", err)
 		}
-		p = p.Unmap()
-		free := slices.DeleteFunc(slices.Clone(local), func(a netip.Addr) bool {
-			taken := slices.ContainsFunc(pairs, func(x sfu.PublicAddress) bool { return x.Local == a })
-			return a.Is4() != p.Is4() || taken
-		})
-		if len(free) == 0 {
-			return nil, fmt.Errorf("media.public_addresses: this machine has no address left for %s: "+
-				"list at most as many of a family as media.interfaces and media.networks leave", p)
-		}
-		at := max(0, slices.IndexFunc(free, func(a netip.Addr) bool { return !a.IsLoopback() }))
-		pairs = append(pairs, sfu.PublicAddress{Local: free[at], Public: p})
+		public = append(public, a)
 	}
-	return pairs, nil
+	pairs, err := localaddr.Pair(public, local)
+	if err != nil {
+		return nil, err
+	}
+	var all []sfu.PublicAddress
+	for _, p := range pairs {
+		all = append(all, sfu.PublicAddress(p))
+	}
+	return all, nil
+}
+
+// iceLite reports whether the server is an ICE-lite agent.
+func iceLite(m config.Media) bool {
+	return m.ICE == config.ICELite || m.ICE == config.ICEAuto && len(m.PublicAddresses) > 0
 }
 
 // listenMedia opens a media socket, which peers on the relay may also name by

@@ -155,7 +155,7 @@ func (s *Server) newSFU() (*sfu.Server, error) {
 		Number: s.journal.Number,
 		Network: sfu.Network{
 			UDP: s.network.udp, TCP: s.network.tcp, Addresses: s.network.addresses, Relay: s.relayTransport,
-			Public: s.network.public,
+			Public: s.network.public, HideLocal: !c.Media.OwnAddresses, Lite: iceLite(c.Media),
 		},
 		Media: sfu.MediaConfig{
 			Video: c.Media.Codecs.Video, StartBitrate: c.Media.StartBitrate, MaxBitrate: c.Media.MaxBitrate,
