@@ -3,10 +3,13 @@ package netlab
 import (
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
+	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -26,8 +29,7 @@ const (
 
 	ServerIPv4 = "203.0.113.10"
 	ServerIPv6 = "2001:db8:1::10"
-	// SecondIPv4 is another address of the server's machine: for probing NATs
-	// and for a reverse proxy.
+	// SecondIPv4 is another address of the server's machine, for probing NATs.
 	SecondIPv4 = "203.0.113.11"
 	// PrivateIPv4 is the server's own address behind 1:1 NAT, where ServerIPv4
 	// is the edge's.
@@ -45,8 +47,9 @@ type Lab struct {
 	// their router, the router in front of the server, the server.
 	Client, Router, Edge, Server Namespace
 
-	wire  *wire
-	proxy *connectProxy
+	wire        *wire
+	proxy       *connectProxy
+	interceptor *interceptor
 }
 
 // New builds a lab. It first removes what labs of dead processes have left.
@@ -97,6 +100,10 @@ func (l *Lab) Close() error {
 	if l.proxy != nil {
 		errs = append(errs, l.proxy.close())
 		l.proxy = nil
+	}
+	if l.interceptor != nil {
+		errs = append(errs, l.interceptor.close())
+		l.interceptor = nil
 	}
 	if l.wire != nil {
 		errs = append(errs, l.wire.close())
@@ -197,10 +204,7 @@ func (l *Lab) middle(ctx context.Context) error {
 // setNames tells who is Host: for the client, and on the server's own network.
 func (l *Lab) setNames() error {
 	outside, inside := ServerIPv4+" "+Host+"\n"+ServerIPv6+" "+Host+"\n", ServerIPv4+" "+Host+"\n"
-	switch {
-	case l.Profile.Front:
-		outside = SecondIPv4 + " " + Host + "\n"
-	case l.Profile.NAT11:
+	if l.Profile.NAT11 {
 		outside, inside = ServerIPv4+" "+Host+"\n", PrivateIPv4+" "+Host+"\n"
 	}
 	return errors.Join(l.Client.setHosts(outside), l.Server.setHosts(inside))
@@ -215,11 +219,48 @@ func (l *Lab) ServerAddresses() []netip.Addr {
 	return []netip.Addr{netip.MustParseAddr(ServerIPv4), netip.MustParseAddr(ServerIPv6)}
 }
 
+// Intercept starts the proxy of a profile with Intercept, which verifies servers
+// by roots, and returns the authority that clients have to trust.
+func (l *Lab) Intercept(roots *x509.CertPool) (*Authority, error) {
+	p, err := startInterceptor(l.Router, map[string]string{Host: ServerIPv4}, roots)
+	if err != nil {
+		return nil, fmt.Errorf("start intercepting proxy: %w", err)
+	}
+	l.interceptor = p
+	return p.authority, nil
+}
+
 // Rebind makes the router forget its mappings, as if it had been restarted:
 // what the client sends from then on comes from other ports.
 func (l *Lab) Rebind(ctx context.Context) error {
 	_, err := output(l.Router.Command(ctx, "conntrack", "-F"))
 	return err
+}
+
+// Mappings are the ports that the router shows the server's media port, by the
+// client's port.
+func (l *Lab) Mappings(ctx context.Context) (map[int]int, error) {
+	out, err := output(l.Router.Command(ctx, "conntrack", "-L", "-p", "udp", "--orig-port-dst", "443"))
+	if err != nil {
+		return nil, fmt.Errorf("list mappings: %w", err)
+	}
+	return parseMappings(out), nil
+}
+
+// mappingPorts are the source port of a packet and the destination port of the
+// answer in a line of conntrack.
+var mappingPorts = regexp.MustCompile(`sport=(\d+) dport=443 .*sport=443 dport=(\d+)`)
+
+func parseMappings(list string) map[int]int {
+	mappings := map[int]int{}
+	for _, found := range mappingPorts.FindAllStringSubmatch(list, -1) {
+		client, errClient := strconv.Atoi(found[1])
+		router, errRouter := strconv.Atoi(found[2])
+		if errClient == nil && errRouter == nil {
+			mappings[client] = router
+		}
+	}
+	return mappings
 }
 
 // Handover takes the client from one network to another, with another address,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 )
@@ -21,12 +22,15 @@ type Profile struct {
 	Mapping, Filtering Behavior
 	// Proxy: the client reaches nothing but a CONNECT proxy, ProxyAddress.
 	Proxy bool
-	// Front: clients know only a reverse proxy, at SecondIPv4.
-	Front bool
+	// Intercept: a proxy opens the TLS of whatever goes to port 443, see
+	// Lab.Intercept.
+	Intercept bool
+	// Front is who owns tcp/443 of the server's machine.
+	Front Front
+	// TunnelOff: the server offers no media through a WebSocket.
+	TunnelOff bool
 	// NAT11: the server has PrivateIPv4, which the edge translates.
 	NAT11 bool
-	// NeedsTLS: without TLS there is no path at all.
-	NeedsTLS bool
 	// Event is what happens in mid-call.
 	Event Event
 
@@ -46,6 +50,15 @@ const (
 	PortDependent       Behavior = "address and port-dependent"
 )
 
+// Front is what stands before the server on its own machine.
+type Front string
+
+// Fronts. Without one the server owns tcp/443.
+const (
+	FrontStream Front = "nginx stream" // TCP is passed through by its server name
+	FrontHTTP   Front = "nginx http"   // a reverse proxy, which ends the TLS
+)
+
 // Event of a profile.
 type Event string
 
@@ -54,6 +67,7 @@ const (
 	RebindEvent   Event = "rebind"
 	HandoverEvent Event = "handover"
 	RestartEvent  Event = "restart" // of the server, by SIGKILL
+	IdleEvent     Event = "idle"    // nobody sends for longer than a mapping lives
 )
 
 // The paths that media can take.
@@ -62,51 +76,45 @@ const (
 	PathICETCP = "ice-tcp"
 	PathTURN   = "turn/tcp"
 	PathTURNS  = "turns"
+	// PathTURNUDP is by udp/3478, for networks that have closed udp/443.
+	PathTURNUDP = "turn/udp"
+	// PathWebSocket is a tunnel inside HTTP.
+	PathWebSocket = "websocket"
 )
+
+// MappingLife is after how long without a packet profile "shortmap" forgets a
+// mapping of UDP.
+const MappingLife = 5 * time.Second
 
 func everyPath() []string { return []string{PathUDP, PathICETCP, PathTURN, PathTURNS} }
 func tcpPaths() []string  { return []string{PathICETCP, PathTURN, PathTURNS} }
 
 // Profiles returns every network of the lab.
 func Profiles() []Profile {
-	symmetric := func(name, summary string) Profile {
-		return Profile{
-			Name: name, Summary: summary, Paths: everyPath(),
-			Mapping: PortDependent, Filtering: PortDependent, v4only: true, build: masquerade("fully-random"),
-		}
+	return slices.Concat(natProfiles(), firewallProfiles(), linkProfiles(), serverProfiles(), eventProfiles())
+}
+
+// home is a network behind the usual NAT, with rules for what is forwarded.
+func home(name, summary string, paths []string, rules ...string) Profile {
+	return Profile{Name: name, Summary: summary, Paths: paths, build: firewall(rules...)}
+}
+
+func symmetric(name, summary string) Profile {
+	return Profile{
+		Name: name, Summary: summary, Paths: everyPath(),
+		Mapping: PortDependent, Filtering: PortDependent, v4only: true, build: masquerade("fully-random"),
 	}
+}
+
+func natProfiles() []Profile {
 	cone := func(name, summary string, filtering Behavior, build func(context.Context, *Lab) error) Profile {
 		return Profile{
 			Name: name, Summary: summary, Paths: everyPath(),
 			Mapping: EndpointIndependent, Filtering: filtering, v4only: true, build: build,
 		}
 	}
-	home := func(name, summary string, paths []string, rules ...string) Profile {
-		return Profile{Name: name, Summary: summary, Paths: paths, build: firewall(rules...)}
-	}
-	shortmap := symmetric("shortmap", "symmetric NAT that forgets a mapping after 5 s without a packet")
-	shortmap.build = shortMappings
-	slow := home("slow1m", "1 Mbit/s each way, round trip 200 ms", everyPath())
-	slow.wire = wireConfig{Delay: 100 * time.Millisecond, Up: 1e6, Down: 1e6}
-	uplink := home("uplink300k", "300 kbit/s up", everyPath())
-	uplink.wire = wireConfig{Delay: 10 * time.Millisecond, Up: 300e3}
-	narrow := home("mtu1280", "packets above 1280 bytes do not fit between the routers", everyPath())
-	narrow.mtu = 1280
-	proxy := home("proxy", "nothing but an HTTP CONNECT proxy, to port 443", tcpPaths(), "drop")
-	proxy.Proxy = true
-	dpi := Profile{
-		Name: "tls443", Summary: "TCP to port 443, and a flow must open like TLS", Paths: []string{PathTURNS},
-		NeedsTLS: true, build: onlyTLS,
-	}
-	front := home("unreachable", "a reverse proxy for HTTP is reached, the server's own ports are not", nil,
-		established, "ip daddr "+SecondIPv4+" tcp dport 443 accept", "drop")
-	front.Front, front.Code = true, "NO_ROUTE"
-	handover := symmetric("handover", "the client's address changes in mid-call (Wi-Fi to mobile)")
-	handover.Event, handover.build = HandoverEvent, secondNetwork
-	rebind := symmetric("rebind", "the NAT forgets its mappings in mid-call")
-	rebind.Event = RebindEvent
-	restart := home("serverdies", "the server is killed in mid-call and comes back", everyPath())
-	restart.Event = RestartEvent
+	shortmap := symmetric("shortmap", "symmetric NAT that forgets a mapping after 5 s without a packet; nobody sends for 8 s in mid-call")
+	shortmap.Event, shortmap.build = IdleEvent, shortMappings
 	return []Profile{
 		{Name: "open", Summary: "no address translation", Paths: everyPath(), build: routed},
 		cone("fullcone", "full cone NAT: anybody may answer", EndpointIndependent, fullCone),
@@ -114,24 +122,73 @@ func Profiles() []Profile {
 		cone("portcone", "port cone: only the very address and port that was contacted may answer", PortDependent, masquerade("")),
 		symmetric("symmetric", "symmetric NAT: another port for every destination"),
 		shortmap,
+	}
+}
+
+func firewallProfiles() []Profile {
+	proxy := home("proxy", "nothing but an HTTP CONNECT proxy, to port 443", tcpPaths(), "drop")
+	proxy.Proxy = true
+	intercept := Profile{
+		Name: "intercept", Summary: "a proxy opens TLS to port 443 and lets HTTP/1.1 through, nothing else",
+		Code: "NO_ROUTE", Intercept: true, build: interception,
+	}
+	return []Profile{
 		home("udpblock", "UDP is dropped", tcpPaths(), "meta l4proto udp drop"),
-		home("tcp443", "nothing but TCP to port 443", tcpPaths(), established, "tcp dport 443 accept", "drop"),
-		dpi,
+		home("tcp443", "nothing but TCP to port 443", tcpPaths(), onlyTCP443()...),
+		{Name: "tls443", Summary: "TCP to port 443, and a flow must open like TLS", Paths: []string{PathTURNS}, build: onlyTLS},
 		proxy,
+		intercept,
 		{Name: "v6only", Summary: "the client has IPv6 only", Paths: everyPath(), build: onlyIPv6},
 		home("v6broken", "IPv6 is there and leads nowhere", everyPath(), "meta nfproto ipv6 drop"),
+	}
+}
+
+func linkProfiles() []Profile {
+	slow := home("slow1m", "1 Mbit/s each way, round trip 200 ms", everyPath())
+	slow.wire = wireConfig{Delay: 100 * time.Millisecond, Up: 1e6, Down: 1e6}
+	uplink := home("uplink300k", "300 kbit/s up", everyPath())
+	uplink.wire = wireConfig{Delay: 10 * time.Millisecond, Up: 300e3}
+	narrow := home("mtu1280", "packets above 1280 bytes do not fit between the routers", everyPath())
+	narrow.mtu = 1280
+	return []Profile{
 		home("loss5", "5 % of packets are lost each way", everyPath(), "numgen random mod 100 < 5 drop"),
 		home("loss15", "15 % of packets are lost each way", everyPath(), "numgen random mod 100 < 15 drop"),
 		slow,
 		uplink,
 		narrow,
+	}
+}
+
+// serverProfiles are those where the server's own network is special.
+func serverProfiles() []Profile {
+	nginx := home("nginx", "nginx owns tcp/443 of the server and passes TCP on", []string{PathUDP, PathTURN, PathTURNS})
+	nginx.Front = FrontStream
+	nginxTCP := home("nginxtcp", "the same, and the client reaches nothing but TCP to port 443", []string{PathTURN, PathTURNS}, onlyTCP443()...)
+	nginxTCP.Front = FrontStream
+	unreachable := home("unreachable", "nginx is a reverse proxy for HTTP, and the client reaches nothing else", nil, onlyTCP443()...)
+	unreachable.Front, unreachable.TunnelOff, unreachable.Code = FrontHTTP, true, "NO_ROUTE"
+	return []Profile{
 		{Name: "nat11", Summary: "the server is behind 1:1 NAT without hairpin; the doctor beside it, the patient outside",
 			Paths: everyPath(), NAT11: true, build: serverNAT},
-		rebind,
-		handover,
-		front,
-		restart,
+		nginx,
+		nginxTCP,
+		unreachable,
 	}
+}
+
+// eventProfiles are those where something happens in mid-call.
+func eventProfiles() []Profile {
+	rebind := symmetric("rebind", "the NAT forgets its mappings in mid-call")
+	rebind.Event = RebindEvent
+	rebindTURN := symmetric("rebindturn", "the same, and of UDP only port 3478 is open, of TCP only TLS to port 443")
+	rebindTURN.Event, rebindTURN.Paths, rebindTURN.build = RebindEvent, []string{PathTURNUDP, PathTURNS}, onlySTUNPort
+	rebindTCP := symmetric("rebindtcp", "the same, and UDP is dropped")
+	rebindTCP.Event, rebindTCP.Paths, rebindTCP.build = RebindEvent, tcpPaths(), noUDP
+	handover := symmetric("handover", "the client's address changes in mid-call (Wi-Fi to mobile)")
+	handover.Event, handover.build = HandoverEvent, secondNetwork
+	restart := home("serverdies", "the server is killed in mid-call and comes back", everyPath())
+	restart.Event = RestartEvent
+	return []Profile{rebind, rebindTURN, rebindTCP, handover, restart}
 }
 
 // FindProfile returns the profile with a name.
@@ -144,133 +201,6 @@ func FindProfile(name string) (Profile, error) {
 		names = append(names, p.Name)
 	}
 	return Profile{}, fmt.Errorf("no profile %q; there are %s", name, strings.Join(names, ", "))
-}
-
-// established lets answers through a firewall.
-const established = "ct state established,related accept"
-
-// natChains are the chains of address translation, without a rule.
-const natChains = `add table ip nat
-add chain ip nat post { type nat hook postrouting priority 100; }
-add chain ip nat pre { type nat hook prerouting priority -100; }
-`
-
-// routed lets the world reach the client.
-func routed(ctx context.Context, l *Lab) error {
-	return l.Edge.ip(ctx, "route add 10.9.0.0/24 via "+RouterOutside)
-}
-
-// masquerade is the usual NAT. By default Linux keeps the source port and
-// filters by address and port.
-func masquerade(how string) func(context.Context, *Lab) error {
-	return func(ctx context.Context, l *Lab) error {
-		return l.Router.nft(ctx, natChains+"add rule ip nat post oifname out0 masquerade "+how+"\n")
-	}
-}
-
-// firewall is the usual NAT, with rules for what is forwarded.
-func firewall(rules ...string) func(context.Context, *Lab) error {
-	return func(ctx context.Context, l *Lab) error {
-		if err := masquerade("")(ctx, l); err != nil {
-			return err
-		}
-		if err := forwardRules(ctx, l, rules...); err != nil {
-			return err
-		}
-		if !l.Profile.Proxy {
-			return nil
-		}
-		var err error
-		l.proxy, err = startConnectProxy(l.Router, ProxyAddress, map[string]string{Host: ServerIPv4})
-		return err
-	}
-}
-
-func forwardRules(ctx context.Context, l *Lab, rules ...string) error {
-	text := "add table inet filter\nadd chain inet filter forward { type filter hook forward priority 0; }\n"
-	for _, r := range rules {
-		text += "add rule inet filter forward " + r + "\n"
-	}
-	return l.Router.nft(ctx, text)
-}
-
-func fullCone(ctx context.Context, l *Lab) error {
-	return l.Router.nft(ctx, natChains+
-		"add rule ip nat post oifname out0 snat to "+RouterOutside+"\n"+
-		"add rule ip nat pre iifname out0 meta l4proto { tcp, udp } dnat to "+ClientIPv4+"\n")
-}
-
-func addressCone(ctx context.Context, l *Lab) error {
-	return l.Router.nft(ctx, natChains+
-		"add rule ip nat post oifname out0 snat to "+RouterOutside+"\n"+
-		"add set ip nat seen { type ipv4_addr; flags dynamic,timeout; timeout 1m; }\n"+
-		"add chain ip nat learn { type filter hook forward priority 0; }\n"+
-		"add rule ip nat learn iifname in0 update @seen { ip daddr }\n"+
-		"add rule ip nat pre iifname out0 ip saddr @seen dnat to "+ClientIPv4+"\n")
-}
-
-func shortMappings(ctx context.Context, l *Lab) error {
-	if err := masquerade("fully-random")(ctx, l); err != nil {
-		return err
-	}
-	return l.Router.sysctl(ctx, "net.netfilter.nf_conntrack_udp_timeout=5", "net.netfilter.nf_conntrack_udp_timeout_stream=5")
-}
-
-// onlyTLS resets flows whose first byte of payload is not that of a TLS
-// handshake record (RFC 8446, section 5.1).
-func onlyTLS(ctx context.Context, l *Lab) error {
-	if err := masquerade("")(ctx, l); err != nil {
-		return err
-	}
-	opening := "iifname in0 tcp dport 443 ct original packets < 5 @ih,0,8 "
-	return forwardRules(ctx, l,
-		opening+"0x00-0x15 reject with tcp reset", opening+"0x17-0xff reject with tcp reset",
-		established, "tcp dport 443 accept", "drop")
-}
-
-func onlyIPv6(ctx context.Context, l *Lab) error {
-	return l.Client.ip(ctx, "addr del "+ClientIPv4+"/24 dev eth0")
-}
-
-// secondNetwork is the one that Handover goes to; it is down until then.
-func secondNetwork(ctx context.Context, l *Lab) error {
-	if err := masquerade("fully-random")(ctx, l); err != nil {
-		return err
-	}
-	if err := l.cable(ctx, l.Client, "eth1", l.Router, "in1"); err != nil {
-		return err
-	}
-	if err := l.Client.ip(ctx, "link set eth1 down"); err != nil {
-		return err
-	}
-	return l.Router.ip(ctx, "addr add 10.7.0.1/24 dev in1")
-}
-
-// serverNAT puts the server behind an edge that translates its one public
-// address. Clients beside it do not reach that address: no hairpin.
-func serverNAT(ctx context.Context, l *Lab) error {
-	if err := masquerade("")(ctx, l); err != nil {
-		return err
-	}
-	steps := []struct {
-		n       Namespace
-		command string
-	}{
-		{l.Server, "addr flush dev eth0"}, {l.Edge, "addr flush dev in0"},
-		{l.Server, "addr add " + PrivateIPv4 + "/24 dev eth0"}, {l.Edge, "addr add 10.8.0.1/24 dev in0"},
-		{l.Server, "route add default via 10.8.0.1"},
-	}
-	for _, s := range steps {
-		if err := s.n.ip(ctx, s.command); err != nil {
-			return err
-		}
-	}
-	return l.Edge.nft(ctx, natChains+
-		"add rule ip nat pre iifname out0 ip daddr "+ServerIPv4+" dnat to "+PrivateIPv4+"\n"+
-		"add rule ip nat post oifname out0 ip saddr "+PrivateIPv4+" snat to "+ServerIPv4+"\n"+
-		// Nobody outside knows the way to a private address; here the edge would.
-		"add chain ip nat forward { type filter hook forward priority 0; }\n"+
-		"add rule ip nat forward iifname out0 ct state new ct status & dnat == 0 drop\n")
 }
 
 // ServerURL is where clients find the server.

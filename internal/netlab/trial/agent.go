@@ -37,9 +37,11 @@ type agentConfig struct {
 
 // Agent commands, each a line.
 const (
-	askStatus  = "status"  // answered by a Status in JSON
-	netChanged = "changed" // the operating system says that the network has changed
-	leaveCall  = "leave"
+	askStatus   = "status"  // answered by a Status in JSON
+	netChanged  = "changed" // the operating system says that the network has changed
+	sendNothing = "quiet"   // no RTP from here
+	sendAgain   = "loud"
+	leaveCall   = "leave"
 )
 
 // agent is a Pion client in a process of its own, since Pion opens sockets in
@@ -81,6 +83,8 @@ func RunAgent(ctx context.Context, in io.Reader, out io.Writer) error {
 			}
 		case netChanged:
 			a.networkChanged(ctx)
+		case sendNothing, sendAgain:
+			a.quiet(lines.Text() == sendNothing)
 		case leaveCall:
 			if b := a.current(); b != nil {
 				_ = b.Leave(ctx) // it may have ended by itself
@@ -195,6 +199,20 @@ func (a *agent) networkChanged(ctx context.Context) {
 	b.CutSocket()
 	b.RestoreSocket()
 	_ = b.RestartICE(ctx) // if it fails, watch tries again
+}
+
+func (a *agent) quiet(on bool) {
+	b := a.current()
+	if b == nil {
+		return
+	}
+	for _, source := range []media.Source{media.Microphone, media.Camera} {
+		if on {
+			b.CutMedia(source)
+		} else {
+			b.RestoreMedia(source)
+		}
+	}
 }
 
 // status is what the agent knows, its earlier bots included.

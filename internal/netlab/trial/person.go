@@ -24,6 +24,8 @@ type person interface {
 	// networkChanged is what the operating system does when the network has
 	// changed; browsers notice by themselves.
 	networkChanged() error
+	// quiet stops sending media without a word, or sends again.
+	quiet(ctx context.Context, on bool) error
 	leave(ctx context.Context) error
 }
 
@@ -36,11 +38,12 @@ type robot struct {
 	ended  bool
 }
 
-// startRobot lets an agent join from a namespace.
-func startRobot(n netlab.Namespace, program string, c *certificate, cfg agentConfig) (*robot, error) {
+// startRobot lets an agent join from a namespace. It trusts the authority whose
+// PEM file is trust.
+func startRobot(n netlab.Namespace, program, trust string, cfg agentConfig) (*robot, error) {
 	cmd := n.Command(context.Background(), program, "agent")
 	// The environment's proxies and certificates are not the lab's.
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "SSL_CERT_FILE=" + c.authority, "SSL_CERT_DIR=/nonexistent"}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "SSL_CERT_FILE=" + trust, "SSL_CERT_DIR=/nonexistent"}
 	r := &robot{cmd: cmd, errors: &strings.Builder{}}
 	cmd.Stderr = r.errors
 	var err error
@@ -88,6 +91,13 @@ func (r *robot) broken(err error) error {
 }
 
 func (r *robot) networkChanged() error { return r.say(netChanged) }
+
+func (r *robot) quiet(_ context.Context, on bool) error {
+	if on {
+		return r.say(sendNothing)
+	}
+	return r.say(sendAgain)
+}
 
 func (r *robot) leave(context.Context) error {
 	if r.ended {

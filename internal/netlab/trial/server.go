@@ -32,6 +32,7 @@ type server struct {
 	config  string // file
 	log     string // file
 	client  *http.Client
+	ready   string // URL
 
 	cmd    *exec.Cmd
 	exited chan struct{} // closed when cmd has ended
@@ -39,17 +40,20 @@ type server struct {
 
 // newServer writes the configuration; start runs it.
 func newServer(l *netlab.Lab, program, dir string, c *certificate) (*server, error) {
-	pool, err := c.pool()
-	if err != nil {
-		return nil, err
+	s := &server{
+		lab: l, program: program, config: filepath.Join(dir, "config.yaml"), log: filepath.Join(dir, "server.log"),
+		ready: "https://" + netlab.Host + "/readyz",
 	}
-	s := &server{lab: l, program: program, config: filepath.Join(dir, "config.yaml"), log: filepath.Join(dir, "server.log")}
+	doors := httpDoors(l)
+	if l.Profile.Front == netlab.FrontHTTP {
+		s.ready = "http://" + netlab.Host + "/readyz"
+	}
 	s.client = &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return l.Server.Dial(ctx, network, net.JoinHostPort(l.ServerAddresses()[0].String(), "443"))
+			return l.Server.Dial(ctx, network, doors[0])
 		},
-		TLSClientConfig: &tls.Config{RootCAs: pool},
+		TLSClientConfig: &tls.Config{RootCAs: c.roots},
 	}}
 	if err := os.WriteFile(s.config, []byte(configText(l, dir, c)), 0o600); err != nil {
 		return nil, fmt.Errorf("write configuration: %w", err)
@@ -57,40 +61,58 @@ func newServer(l *netlab.Lab, program, dir string, c *certificate) (*server, err
 	return s, nil
 }
 
-func configText(l *netlab.Lab, dir string, c *certificate) string {
-	var listen, networks []string
-	for _, a := range l.ServerAddresses() {
-		listen = append(listen, fmt.Sprintf("%q", netip.AddrPortFrom(a, 443)))
-		networks = append(networks, fmt.Sprintf("%q", netip.PrefixFrom(a, a.BitLen())))
+// httpDoors are the server's http.address. Behind nginx they are those of
+// docs/how-to/nginx.md.
+func httpDoors(l *netlab.Lab) []string {
+	switch l.Profile.Front {
+	case netlab.FrontStream:
+		return []string{"127.0.0.1:443"}
+	case netlab.FrontHTTP:
+		return []string{"127.0.0.1:8080"}
 	}
-	public := ""
+	var doors []string
+	for _, a := range l.ServerAddresses() {
+		doors = append(doors, netip.AddrPortFrom(a, 443).String())
+	}
+	return doors
+}
+
+func configText(l *netlab.Lab, dir string, c *certificate) string {
+	var networks []string
+	for _, a := range l.ServerAddresses() {
+		networks = append(networks, netip.PrefixFrom(a, a.BitLen()).String())
+	}
+	media, secure := "", fmt.Sprintf("{mode: files, cert_file: %q, key_file: %q}", c.chain, c.key)
 	if l.Profile.NAT11 {
-		public = fmt.Sprintf("\n  public_addresses: [%q]", netlab.ServerIPv4)
+		media = fmt.Sprintf("  public_addresses: [%q]\n", netlab.ServerIPv4)
+	}
+	if l.Profile.Front == netlab.FrontHTTP {
+		media, secure = "  tcp_port: 8443\n", `{mode: "off"}`
 	}
 	return fmt.Sprintf(`data: %q
 http:
   address: [%s]
   public_url: %q
-  trusted_proxies: ["%s/32"]
-tls:
-  mode: files
-  cert_file: %q
-  key_file: %q
+  trusted_proxies: ["127.0.0.1/32"]
+tls: %s
 log:
   level: debug
 keys:
   %s: {secret: %q}
 media:
   udp_port: 443
-  networks: {include: [%s]}%s
-recording:
+  networks: {include: [%s]}
+%srecording:
   enabled: false
 webhook:
   url: "http://%s/"
   secret: "whsec_bmV0d29yayBsYWIgbmV0d29yayBsYWIgbmV0d29yayBsYWI="
-`, filepath.Join(dir, "data"), strings.Join(listen, ", "), netlab.ServerURL(true), netlab.SecondIPv4,
-		c.chain, c.key, keyID, keySecret, strings.Join(networks, ", "), public, webhookAddress)
+`, filepath.Join(dir, "data"), quoted(httpDoors(l)), netlab.ServerURL(true), secure,
+		keyID, keySecret, quoted(networks), media, webhookAddress)
 }
+
+// quoted is the inside of a list in YAML.
+func quoted(list []string) string { return `"` + strings.Join(list, `", "`) + `"` }
 
 // start runs the server and returns when it takes calls.
 func (s *server) start(ctx context.Context) error {
@@ -121,7 +143,7 @@ func (s *server) start(ctx context.Context) error {
 		case <-ctx.Done():
 			return fmt.Errorf("server does not get ready: %s", s.lastWords())
 		}
-		response, err := s.client.Get(netlab.ServerURL(true) + "/readyz")
+		response, err := s.client.Get(s.ready)
 		if err != nil {
 			continue
 		}

@@ -15,15 +15,17 @@ import (
 	"consilium/internal/netlab"
 )
 
-// Programs are the paths of the programs that run in a lab.
+// Programs are the paths of the programs that run in a lab, and of what
+// configures nginx.
 type Programs struct {
 	Consilium string
 	Lab       string // has the command "agent"
+	Guide     string // docs/how-to/nginx.md
 }
 
 // Build builds the programs from the repository at root into dir.
 func Build(ctx context.Context, root, dir string) (Programs, error) {
-	p := Programs{filepath.Join(dir, "consilium"), filepath.Join(dir, "lab")}
+	p := Programs{filepath.Join(dir, "consilium"), filepath.Join(dir, "lab"), filepath.Join(root, "docs", "how-to", "nginx.md")}
 	for out, pkg := range map[string]string{p.Consilium: "./cmd/consilium", p.Lab: "./cmd/lab"} {
 		cmd := exec.CommandContext(ctx, "go", "build", "-o", out, pkg)
 		cmd.Dir = root
@@ -53,7 +55,8 @@ type Site struct {
 	auth     *auth.Authority
 	server   *server
 	receiver *receiver
-	front    *front
+	front    *nginx
+	trust    string // PEM file of the authority that patients trust
 	browsers map[Kind]*browser.Browser
 	dir      string
 	rooms    int
@@ -73,6 +76,12 @@ func Open(ctx context.Context, p netlab.Profile, programs Programs, dir string) 
 	if s.cert, err = makeCertificate(dir); err != nil {
 		return nil, err
 	}
+	s.trust = s.cert.authority
+	if p.Intercept {
+		if err = s.intercept(); err != nil {
+			return nil, err
+		}
+	}
 	if s.auth, err = auth.New(auth.Config{Keys: map[string]config.Key{keyID: {Secret: keySecret}}}); err != nil {
 		return nil, err
 	}
@@ -85,12 +94,26 @@ func Open(ctx context.Context, p netlab.Profile, programs Programs, dir string) 
 	if err = s.server.start(ctx); err != nil {
 		return nil, err
 	}
-	if p.Front {
-		if s.front, err = startFront(s.Lab.Server, s.cert); err != nil {
+	if p.Front != "" {
+		if s.front, err = startNginx(ctx, s.Lab, programs.Guide, dir, s.cert); err != nil {
 			return nil, err
 		}
 	}
 	return s, nil
+}
+
+// intercept starts the proxy of a profile that has one. Patients trust its
+// authority and no other: what they reach, they reach through it.
+func (s *Site) intercept() error {
+	authority, err := s.Lab.Intercept(s.cert.roots)
+	if err != nil {
+		return err
+	}
+	s.trust = filepath.Join(s.dir, "proxy.pem")
+	if err := os.WriteFile(s.trust, authority.PEM(), 0o600); err != nil {
+		return fmt.Errorf("write authority: %w", err)
+	}
+	return nil
 }
 
 // Close ends everything and removes the network.
@@ -131,7 +154,7 @@ func (s *Site) doctor(room string) (person, error) {
 	if err != nil {
 		return nil, err
 	}
-	return startRobot(s.Lab.Server, s.programs.Lab, s.cert, agentConfig{URL: netlab.ServerURL(true), Token: token, Other: "patient"})
+	return startRobot(s.Lab.Server, s.programs.Lab, s.cert.authority, agentConfig{URL: netlab.ServerURL(true), Token: token, Other: "patient"})
 }
 
 // patient joins from behind the network that is tried.
@@ -145,11 +168,11 @@ func (s *Site) patient(ctx context.Context, room string, kind Kind) (person, err
 		if s.Lab.Profile.Proxy {
 			cfg.Proxy = "http://" + netlab.ProxyAddress
 		}
-		return startRobot(s.Lab.Client, s.programs.Lab, s.cert, cfg)
+		return startRobot(s.Lab.Client, s.programs.Lab, s.trust, cfg)
 	}
 	b := s.browsers[kind]
 	if b == nil {
-		if b, err = startBrowser(ctx, s.Lab, browser.Kind(kind), s.cert); err != nil {
+		if b, err = startBrowser(ctx, s.Lab, browser.Kind(kind), s.trust); err != nil {
 			return nil, err
 		}
 		s.browsers[kind] = b

@@ -16,8 +16,8 @@ type visitor struct {
 }
 
 // startBrowser runs a browser in the client's namespace.
-func startBrowser(ctx context.Context, l *netlab.Lab, kind browser.Kind, c *certificate) (*browser.Browser, error) {
-	o := browser.Options{Kind: kind, Netns: string(l.Client), Trust: c.authority, Width: 800, Height: 600}
+func startBrowser(ctx context.Context, l *netlab.Lab, kind browser.Kind, trust string) (*browser.Browser, error) {
+	o := browser.Options{Kind: kind, Netns: string(l.Client), Trust: trust, Width: 800, Height: 600}
 	if l.Profile.Proxy {
 		host, port, _ := strings.Cut(netlab.ProxyAddress, ":")
 		o.Args = []string{"--proxy-server=http://" + netlab.ProxyAddress}
@@ -150,6 +150,30 @@ func moment(ms float64) time.Time {
 }
 
 func (v *visitor) networkChanged() error { return nil }
+
+// quietScript takes the tracks from the senders, which then send no RTP at all:
+// a muted microphone would go on with silence.
+const quietScript = `(async () => {
+	const senders = window.consilium.pc.getSenders();
+	window.__quiet = senders.map((s) => s.track);
+	await Promise.all(senders.map((s) => s.replaceTrack(null)));
+})()`
+
+const loudScript = `(async () => {
+	const senders = window.consilium.pc.getSenders();
+	await Promise.all(window.__quiet.map((t, i) => t && senders[i].replaceTrack(t)));
+})()`
+
+func (v *visitor) quiet(ctx context.Context, on bool) error {
+	script := loudScript
+	if on {
+		script = quietScript
+	}
+	if err := v.window.Eval(ctx, script, nil); err != nil {
+		return fmt.Errorf("stop or start sending: %w", err)
+	}
+	return nil
+}
 
 func (v *visitor) leave(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, answerPatience)
