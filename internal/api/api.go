@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -92,6 +93,9 @@ type Config struct {
 	Recordings Recordings
 	// TURN may be nil: there is no TURN server.
 	TURN TURN
+	// Untrusted tells how a client has refused the server's certificate a moment
+	// ago; false if it has not. May be nil.
+	Untrusted func(client netip.Addr) (evidence map[string]any, refused bool)
 	// Ready tells why the server takes no calls just now. May be nil.
 	Ready func() error
 	// PublicURL is scheme://host[:port] as users see the server; if empty,

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -35,9 +36,10 @@ type diagEntry struct {
 }
 
 // takeDiagnostics puts a client's log in the journal. The token may have
-// expired or not be good yet: who comes at the wrong time should still be heard. If an entry has a code
-// and the participant is in no call, then nobody else will say that he failed,
-// and participant.failed is emitted with the first cause.
+// expired or not be good yet: who comes at the wrong time should still be heard.
+// If an entry has a code and the participant is in no call, then nobody else
+// will say that he failed, and participant.failed is emitted with the first
+// cause. Where the server knows a better one, the client is told.
 func (a *API) takeDiagnostics(w http.ResponseWriter, r *request) error {
 	claims, err := a.config.Auth.VerifyIdentity(auth.BearerToken(r.Request))
 	if err != nil {
@@ -71,10 +73,40 @@ func (a *API) takeDiagnostics(w http.ResponseWriter, r *request) error {
 		return noContent(w) // what a test finds is no failure of a call
 	}
 	first := slices.IndexFunc(log.Entries, func(e diagEntry) bool { return e.Code != "" })
-	if first >= 0 && !present {
-		a.config.Journal.Emit(log.Entries[first].failure(about))
+	if first < 0 || present {
+		return noContent(w)
 	}
-	return noContent(w)
+	failed := log.Entries[first].failure(about)
+	known := a.explain(&failed, r.RemoteAddr)
+	a.config.Journal.Emit(failed)
+	if !known {
+		return noContent(w)
+	}
+	return writeJSON(w, http.StatusOK, diagnosis{Code: failed.Code})
+}
+
+// diagnosis is what the server knows better than the client.
+type diagnosis struct {
+	Code event.Code `json:"code"`
+}
+
+// explain replaces the code of a failure where the server has seen its cause
+// and the client can't: browsers hide from pages why a socket does not open.
+func (a *API) explain(e *event.Event, remote string) bool {
+	if e.Code != event.SignalLost || a.config.Untrusted == nil {
+		return false
+	}
+	client, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return false
+	}
+	evidence, refused := a.config.Untrusted(client.Addr())
+	if !refused {
+		return false
+	}
+	maps.Copy(e.Evidence, evidence)
+	e.Code = event.CertUntrusted
+	return true
 }
 
 func (d diagnostics) check() error {

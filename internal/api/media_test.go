@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -132,6 +133,43 @@ func TestTURNCredentialsAreForOnesOwnIdentity(t *testing.T) {
 				t.Errorf("Cache-Control = %q", a.header.Get("Cache-Control"))
 			}
 		})
+	}
+}
+
+func TestTheServerSaysWhyASocketDoesNotOpenIfItKnows(t *testing.T) {
+	refused := true
+	s := newSite(t, func(c *Config) {
+		c.Untrusted = func(client netip.Addr) (map[string]any, bool) {
+			return map[string]any{"alert": "tls: unknown certificate"}, refused && client.IsLoopback()
+		}
+	})
+	bearer := "Bearer " + s.token(t, "anna", "red", "patient")
+	log := func(code string) string {
+		return `{"entries": [{"stage": "socket", "text": "lost", "code": "` + code + `"}]}`
+	}
+	ask := func(code string, status int, answer string) {
+		t.Helper()
+		if a := s.send(t, "POST", "/v1/diag", log(code), "Authorization", bearer); a.status != status || !strings.Contains(string(a.text), answer) {
+			t.Errorf("%s: %d %s, want %d %s", code, a.status, a.text, status, answer)
+		}
+	}
+	ask("SIGNAL_LOST", 200, `{"code":"CERT_UNTRUSTED"}`)
+	ask("CAM_DENIED", 204, "")
+	refused = false
+	ask("SIGNAL_LOST", 204, "")
+	events, _, err := s.journal.Events(t.Context(), "", 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var codes []event.Code
+	for _, e := range events {
+		codes = append(codes, e.Code)
+	}
+	if !slices.Equal(codes, []event.Code{event.CertUntrusted, event.CamDenied, event.SignalLost}) {
+		t.Fatalf("the feed has %v", codes)
+	}
+	if e := events[0]; e.Evidence["alert"] != "tls: unknown certificate" || e.Evidence["client_log"] != "lost" {
+		t.Errorf("evidence %v", e.Evidence)
 	}
 }
 

@@ -106,7 +106,7 @@ func TestSchemasHaveTheFieldsOfTheTypes(t *testing.T) {
 	for name, value := range map[string]any{
 		"NewCall": newCall{}, "NewParticipant": newParticipant{}, "CreatedCall": createdCall{}, "Invitation": invitation{},
 		"Call": callView{}, "Participant": participantView{}, "Track": trackView{}, "Event": event.Event{},
-		"TURNCredentials": TURNCredentials{}, "Diagnostics": diagnostics{}, "DiagnosticEntry": diagEntry{},
+		"TURNCredentials": TURNCredentials{}, "Diagnostics": diagnostics{}, "DiagnosticEntry": diagEntry{}, "Diagnosis": diagnosis{},
 		"PrecheckRoom": precheckRoom{}, "Precheck": precheckOutcome{}, "Check": checkOutcome{},
 	} {
 		t.Run(name, func(t *testing.T) {

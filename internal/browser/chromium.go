@@ -126,8 +126,8 @@ func (c *chromium) open(ctx context.Context, o PageOptions, events func(console)
 	if err := p.call(ctx, "Page.setLifecycleEventsEnabled", map[string]any{"enabled": true}, nil); err != nil {
 		return nil, err
 	}
-	if o.Peers {
-		if err := p.call(ctx, "Page.addScriptToEvaluateOnNewDocument", map[string]any{"source": peersScript(o.Relay)}, nil); err != nil {
+	if source := o.preload(); source != "" {
+		if err := p.call(ctx, "Page.addScriptToEvaluateOnNewDocument", map[string]any{"source": source}, nil); err != nil {
 			return nil, err
 		}
 	}

@@ -157,9 +157,9 @@ func (f *firefox) open(ctx context.Context, o PageOptions, events func(console))
 	f.mu.Lock()
 	f.pages[p.context] = p
 	f.mu.Unlock()
-	if o.Peers {
+	if source := o.preload(); source != "" {
 		err := f.rpc.call(ctx, "", "script.addPreloadScript", map[string]any{
-			"functionDeclaration": "() => {" + peersScript(o.Relay) + "}", "contexts": []string{p.context},
+			"functionDeclaration": "() => {" + source + "}", "contexts": []string{p.context},
 		}, nil)
 		if err != nil {
 			return nil, err

@@ -26,6 +26,8 @@ type PageOptions struct {
 	// Relay lets the page's PeerConnections use nothing but TURN over "udp",
 	// "tcp" or "tls". It implies Peers.
 	Relay string
+	// Script is run in each document before the page's own.
+	Script string
 	// AllowErrors does not fail the test for uncaught errors in the page.
 	AllowErrors bool
 }
@@ -34,6 +36,14 @@ type PageOptions struct {
 // API, "uncaught" for an error nobody caught, or "log." and a level for what
 // the browser itself says.
 type console struct{ Level, Text string }
+
+// preload is what runs before the page's own scripts; "" is nothing.
+func (o PageOptions) preload() string {
+	if !o.Peers && o.Relay == "" {
+		return o.Script
+	}
+	return peersScript(o.Relay) + o.Script
+}
 
 // Page is a window. Its methods fail the test; they are for the test's own
 // goroutine.
@@ -56,7 +66,6 @@ func (b *Browser) NewPage(t testing.TB, name string, o PageOptions) *Page {
 	if o.Scale == 0 {
 		o.Scale = 1
 	}
-	o.Peers = o.Peers || o.Relay != ""
 	p := &Page{t: t, name: name}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

@@ -33,7 +33,13 @@ func (l *lab) in(t *testing.T) *lab {
 // open opens an address in a window of its own.
 func (l *lab) open(b *browser.Browser, identity, address string) *person {
 	l.t.Helper()
-	p := &person{Page: b.NewPage(l.t, identity, browser.PageOptions{}), l: l, identity: identity}
+	return l.openWith(b, identity, address, browser.PageOptions{})
+}
+
+// openWith is open with options of the window.
+func (l *lab) openWith(b *browser.Browser, identity, address string, o browser.PageOptions) *person {
+	l.t.Helper()
+	p := &person{Page: b.NewPage(l.t, identity, o), l: l, identity: identity}
 	p.Goto(address)
 	return p
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -36,6 +37,7 @@ type lab struct {
 	cfg    config.Config
 	auth   *auth.Authority
 	server *server.Server
+	tls    bool   // only HTTPS is served
 	stop   func() // ends the server and waits; the test's end calls it too
 }
 
@@ -177,12 +179,17 @@ func (l *lab) must(err error) {
 // get reads a JSON answer of the API as an administrator.
 func (l *lab) get(path string, out any) {
 	l.t.Helper()
-	request, err := http.NewRequestWithContext(l.t.Context(), http.MethodGet, l.url+path, nil)
+	base, transport := l.url, &http.Transport{DisableKeepAlives: true}
+	if l.tls {
+		// Whatever its certificate is, the test knows that it is the server.
+		base, transport.TLSClientConfig = "https://"+l.server.Address(), &tls.Config{InsecureSkipVerify: true}
+	}
+	request, err := http.NewRequestWithContext(l.t.Context(), http.MethodGet, base+path, nil)
 	if err != nil {
 		l.t.Fatal(err)
 	}
 	request.SetBasicAuth(config.DevKeyID, string(config.DevSecret))
-	response, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(request)
+	response, err := (&http.Client{Transport: transport}).Do(request)
 	if err != nil {
 		l.t.Fatal(err)
 	}

@@ -59,7 +59,11 @@ type Config struct {
 	// WriteLimit is how long a TURN or ICE-TCP client may take to accept one
 	// write before it is cut off. Zero means 2 s.
 	WriteLimit time.Duration
-	Log        *slog.Logger
+	// Untrusted, if set, is told of each client that ended its handshake because
+	// of our certificate. It is called from the connection's goroutine and must
+	// not block.
+	Untrusted func(Untrusted)
+	Log       *slog.Logger
 }
 
 // Mux tells the connections of one TCP port apart.

@@ -13,12 +13,13 @@ const (
 	dropHTTP                  // HTTP where it is not served
 	dropTLS                   // TLS, and there is no certificate
 	dropHandshake             // the TLS handshake failed
+	dropUntrusted             // the client ended it because of our certificate
 	dropBusy                  // nobody accepted it in time
 	drops
 )
 
 func (d drop) String() string {
-	return [...]string{"silent", "cap", "media_cap", "unknown", "http_not_here", "no_tls", "handshake", "busy"}[d]
+	return [...]string{"silent", "cap", "media_cap", "unknown", "http_not_here", "no_tls", "handshake", "untrusted", "busy"}[d]
 }
 
 type counters struct {

@@ -105,5 +105,8 @@ func (s *Server) newAPI() (*api.API, error) {
 	if s.turn != nil {
 		cfg.TURN = turnCredentials{s}
 	}
+	if s.distrust != nil {
+		cfg.Untrusted = s.distrust.recent
+	}
 	return api.New(cfg)
 }

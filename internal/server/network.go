@@ -47,9 +47,14 @@ type network struct {
 	httpAddress string // the first of http.address, with its real port
 }
 
-// openNetwork opens the sockets; secure is for the TCP ports, nil without TLS.
-// What it has opened when one fails it closes.
-func openNetwork(c config.Config, secure *tls.Config, log *slog.Logger) (_ *network, err error) {
+// secureConfig is TLS on the TCP ports.
+type secureConfig struct {
+	tls       *tls.Config             // nil: there is none
+	untrusted func(portmux.Untrusted) // told of clients that refuse the certificate; may be nil
+}
+
+// openNetwork opens the sockets. What it has opened when one fails it closes.
+func openNetwork(c config.Config, secure secureConfig, log *slog.Logger) (_ *network, err error) {
 	n := &network{}
 	defer func() {
 		if err != nil {
@@ -213,7 +218,7 @@ func (n *network) openSTUN(c config.Config) error {
 // openTCP opens the TCP ports: those of http.address, and media.tcp_port on
 // every media address. Each port is told apart by first bytes; HTTP is
 // answered only where http.address says so.
-func (n *network) openTCP(c config.Config, secure *tls.Config, log *slog.Logger) error {
+func (n *network) openTCP(c config.Config, secure secureConfig, log *slog.Logger) error {
 	plan, err := planTCP(c, n.addresses)
 	if err != nil {
 		return err
@@ -233,7 +238,9 @@ func (n *network) openTCP(c config.Config, secure *tls.Config, log *slog.Logger)
 		if n.httpAddress == "" {
 			n.httpAddress = ls[0].Addr().String()
 		}
-		mux, err := portmux.New(portmux.Config{Listeners: ls, HTTPAllowed: p.http, TLS: secure, Log: log})
+		mux, err := portmux.New(portmux.Config{
+			Listeners: ls, HTTPAllowed: p.http, TLS: secure.tls, Untrusted: secure.untrusted, Log: log,
+		})
 		if err != nil {
 			return err
 		}

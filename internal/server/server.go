@@ -40,6 +40,7 @@ type Server struct {
 	webhook  *webhook.Sender    // nil: none is configured
 	recorder *recorder.Recorder // nil: recording is off
 	certs    certs.Source       // nil: plain HTTP
+	distrust *untrusted         // nil: plain HTTP
 	network  *network
 	turn     *turn.Server // nil: TURN is off
 	sfu      *sfu.Server
@@ -97,7 +98,7 @@ func New(cfg config.Config, log *slog.Logger) (_ *Server, err error) {
 	if s.certs, err = s.newCerts(); err != nil {
 		return nil, err
 	}
-	if s.network, err = openNetwork(cfg, s.tlsConfig(), log.With("part", "network")); err != nil {
+	if s.network, err = openNetwork(cfg, s.secure(), log.With("part", "network")); err != nil {
 		return nil, err
 	}
 	if s.sfu, err = s.newSFU(); err != nil {

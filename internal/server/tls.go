@@ -1,7 +1,6 @@
 package server
 
 import (
-	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
@@ -42,12 +41,13 @@ func (s *Server) newCerts() (certs.Source, error) {
 	return nil, nil
 }
 
-// tlsConfig is that of the shared ports, nil for plain HTTP.
-func (s *Server) tlsConfig() *tls.Config {
+// secure is the TLS of the shared ports.
+func (s *Server) secure() secureConfig {
 	if s.certs == nil {
-		return nil
+		return secureConfig{}
 	}
-	return s.certs.TLSConfig()
+	s.distrust = newUntrusted(s.journal, s.certs.Leaf, s.log.With("part", "certificate"))
+	return secureConfig{tls: s.certs.TLSConfig(), untrusted: s.distrust.seen}
 }
 
 // strict tells browsers to come by HTTPS only, unless the certificate is of a

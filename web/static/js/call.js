@@ -94,7 +94,7 @@ function watchSocket(current) {
   const stop = effect(() => {
     const { attempt } = current.socket.value;
     if (current !== call || current.phase.value === 'ended') return stop();
-    if (attempt === DIAG_AT_ATTEMPT) postLog();
+    if (attempt === DIAG_AT_ATTEMPT) postLog().then((code) => code && current.explain(code));
   });
 }
 
@@ -134,7 +134,7 @@ function refused(code, role = claims.role) {
 
 /** The log goes over HTTPS: the socket is what failed, or the page closes. */
 function postLog() {
-  postDiagnostics(location.href, token, call?.me.peek()?.session ?? '', log.take());
+  return postDiagnostics(location.href, token, call?.me.peek()?.session ?? '', log.take());
 }
 
 /** Somebody may stay before a refused camera for ever: it is told at once. */

@@ -16,7 +16,7 @@ const LEAVE_PATIENCE = 800; // ms to wait for the last word of the server
 
 // Codes that the state of the connection raises and clears.
 const ROUTE_CODES = ['NO_ROUTE', 'NO_CANDIDATES', 'DTLS_FAILED', 'TURN_AUTH'];
-const SOCKET_CODES = ['SIGNAL_LOST', 'SERVER_BUSY', 'SERVER_RESTART', 'RECORDER_FAILED'];
+const SOCKET_CODES = ['SIGNAL_LOST', 'CERT_UNTRUSTED', 'SERVER_BUSY', 'SERVER_RESTART', 'RECORDER_FAILED'];
 
 /**
  * @typedef {object} CallOptions
@@ -107,6 +107,13 @@ export class Call {
   /** @param {import('./messages.js').View[]} tracks */
   view(tracks) {
     this.connection.send('view', { tracks });
+  }
+
+  /** The server knows why the socket does not open. @param {string} code */
+  explain(code) {
+    if (this.socket.peek().state === 'open') return;
+    this.failures.clear('SIGNAL_LOST');
+    this.failures.add({ code, stage: 'socket' });
   }
 
   /** The network has changed or came back. */

@@ -1,0 +1,38 @@
+package portmux
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/netip"
+)
+
+// Untrusted is a TLS handshake that the client ended because of the
+// certificate it was shown.
+type Untrusted struct {
+	From  netip.Addr
+	Name  string // the host it wanted (RFC 6066, section 3); "" for an address
+	Alert string // what it said, in the words of crypto/tls
+}
+
+// whyNoHandshake tells a client that does not trust us from other failures. The
+// alerts are those for a bad, unsupported, revoked, expired and unknown
+// certificate and an unknown authority (RFC 8446, section 6.2); which of them is
+// sent differs from browser to browser.
+func (m *Mux) whyNoHandshake(conn net.Conn, name string, err error) drop {
+	remote, ok := errors.AsType[*net.OpError](err)
+	if !ok || remote.Op != "remote error" { // what crypto/tls calls an alert that it received
+		return dropHandshake
+	}
+	for _, alert := range []tls.AlertError{42, 43, 44, 45, 46, 48} {
+		// The type of the alert itself is private to crypto/tls.
+		if remote.Err.Error() != alert.Error() {
+			continue
+		}
+		if m.cfg.Untrusted != nil {
+			m.cfg.Untrusted(Untrusted{From: addrOf(conn.RemoteAddr()), Name: name, Alert: alert.Error()})
+		}
+		return dropUntrusted
+	}
+	return dropHandshake
+}
