@@ -90,6 +90,10 @@ func (x *Session) mayOffer() error {
 // beginOffer checks an offer. If it is good the server waits, when it stops,
 // for the negotiation to be over: until then a peer may have no other owner.
 func (x *Session) beginOffer(o Offer, parsed parsedOffer) (plan, error) {
+	if x.peer != nil && x.peer.fingerprint != parsed.fingerprint {
+		return plan{}, fmt.Errorf("%w: it comes from another PeerConnection (its DTLS fingerprint has changed), "+
+			"and a session has one: join again to replace it", ErrBadOffer)
+	}
 	pl, err := x.plan(o, parsed)
 	if err == nil {
 		err = x.c.s.cfg.Media.checkCodecs(parsed, pl)
@@ -118,7 +122,7 @@ func (x *Session) takeBack(p *peer) {
 func (x *Session) negotiated(p *peer, pl plan, o parsedOffer, up map[string]upLine, began time.Time) error {
 	first := x.peer == nil
 	if first {
-		x.peer = p
+		x.peer, p.fingerprint = p, o.fingerprint
 		x.stages.answered = time.Now()
 		p.attach(x)
 	}

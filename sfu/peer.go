@@ -47,6 +47,10 @@ type peer struct {
 	wg        sync.WaitGroup
 	relay     func(netip.AddrPort) (string, bool)
 
+	// fingerprint is that of the first offer; set before anybody else has the
+	// peer.
+	fingerprint string
+
 	// lines are the negotiated m-lines on which the client sends, by mid. They
 	// are written in the call's loop with Session.negotiating held, and read
 	// with either.

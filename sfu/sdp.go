@@ -33,6 +33,9 @@ type parsedOffer struct {
 	sdp        string // without candidates
 	lines      []offerLine
 	candidates []string
+	// fingerprint is that of the client's DTLS certificate (RFC 8122): it is
+	// the same in all offers of one PeerConnection.
+	fingerprint string
 }
 
 // parseOffer reads an offer and refuses what the server would misunderstand.
@@ -68,6 +71,7 @@ func parseOffer(text string) (parsedOffer, error) {
 		o.lines = append(o.lines, line)
 		o.candidates = append(o.candidates, stripCandidates(m)...)
 	}
+	o.fingerprint = fingerprint(&d)
 	if err := bundled(&d, o.lines); err != nil {
 		return o, fmt.Errorf("%w: %w", ErrBadOffer, err)
 	}
@@ -142,6 +146,24 @@ func direction(d *sdp.SessionDescription, m *sdp.MediaDescription) string {
 		}
 	}
 	return "sendrecv"
+}
+
+// fingerprint returns all fingerprints of an offer; with several hashes there
+// are several. Everything goes over one transport, so they are of one
+// certificate.
+func fingerprint(d *sdp.SessionDescription) string {
+	attributes := slices.Clone(d.Attributes)
+	for _, m := range d.MediaDescriptions {
+		attributes = append(attributes, m.Attributes...)
+	}
+	var all []string
+	for _, a := range attributes {
+		if f := strings.ToLower(a.Value); a.Key == "fingerprint" && !slices.Contains(all, f) {
+			all = append(all, f)
+		}
+	}
+	slices.Sort(all)
+	return strings.Join(all, " ")
 }
 
 // ssrcs returns the declared SSRC of an m-line and that of its retransmissions,
