@@ -75,6 +75,9 @@ type JoinRequest struct {
 	// Rejoin is the session this one continues (a page reload, a server
 	// restart); the participant then keeps his place and no one sees him leave.
 	Rejoin string
+	// Admitted says that the participant was let in before the server
+	// restarted, and need not wait again.
+	Admitted bool
 	// Target, for a Player, is the identity whose tracks are played, and
 	// Sources what is wanted of them, in the order of the offer's m-lines:
 	// nil means microphone for audio, camera and then screen for video.
@@ -210,6 +213,9 @@ type CallSpec struct {
 	Metadata   map[string]string
 	// Hold keeps patients and companions waiting until they are admitted.
 	Hold bool
+	// Awaited are the identities that were invited. If it is set, nobody is told
+	// that he is alone who is the only one of them.
+	Awaited []string
 }
 
 // Notice is what a session is told. The concrete types follow.

@@ -22,6 +22,7 @@ type call struct {
 	byAPI        bool                    // opened by OpenCall, or adopted by it
 	admitted     map[string]bool         // identities let in: they need not wait again
 	attended     bool                    // somebody has been here
+	met          bool                    // two people have been here together
 	lingers      time.Time               // until when the call waits for those who left
 	endsAt       time.Time               // when it ends if nobody comes; zero while somebody is there
 	ended        bool
@@ -57,6 +58,7 @@ func (c *call) tick(now time.Time) {
 	for _, x := range c.sessions {
 		x.watch(now)
 	}
+	c.watchAbsence(now)
 	if !c.ended && !c.endsAt.IsZero() && now.After(c.endsAt) {
 		reason := "everybody left"
 		if !c.attended {

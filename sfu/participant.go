@@ -3,6 +3,7 @@ package sfu
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"consilium/internal/event"
 	"consilium/internal/media"
@@ -17,6 +18,8 @@ type participant struct {
 	role     string
 	state    ParticipantState
 	sessions []*Session // without players
+	came     time.Time
+	absence  *event.Event // what he was told when nobody else came; nil: nothing
 }
 
 func (p *participant) info() ParticipantInfo {
@@ -60,7 +63,10 @@ func (c *call) join(req JoinRequest) (*Session, error) {
 		if max := c.s.cfg.Calls.MaxParticipants; max > 0 && len(c.participants) >= max {
 			return nil, fmt.Errorf("%w: the call has %d participants", ErrBusy, max)
 		}
-		p = &participant{identity: req.Identity, state: Joined}
+		p = &participant{identity: req.Identity, state: Joined, came: time.Now()}
+		if req.Admitted {
+			c.admitted[req.Identity] = true
+		}
 		if c.spec.Hold && held(req.Role) && !c.admitted[req.Identity] {
 			p.state = Waiting
 		}
@@ -81,10 +87,13 @@ func (c *call) join(req JoinRequest) (*Session, error) {
 		code := event.SessionReplaced
 		if req.Rejoin == old.id {
 			code = ""
+		} else {
+			old.replacedBy(x)
 		}
 		old.close(media.EndReplaced, code, "")
 	}
 	c.arrive(p, x, first)
+	c.repeatAbsence(x)
 	return x, nil
 }
 
@@ -117,6 +126,7 @@ func (c *call) replaced(p *participant, x *Session) *Session {
 // arrive tells the world about a new session of p; first says that it is what
 // brought him into the call.
 func (c *call) arrive(p *participant, x *Session, first bool) {
+	c.meet(p)
 	if p.state == Waiting {
 		if first {
 			c.emit(event.Event{Type: event.ParticipantWaiting, Participant: p.identity, Session: x.id,
@@ -161,6 +171,7 @@ func (c *call) admit(identity, by string) error {
 	}
 	p.state, c.admitted[identity] = Joined, true
 	p.noteLost()
+	c.meet(p)
 	c.emit(event.Event{Type: event.ParticipantAdmitted, Participant: identity, Data: map[string]any{"by": by}})
 	for i, x := range p.sessions {
 		if i == 0 {

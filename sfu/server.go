@@ -88,7 +88,9 @@ type CallsConfig struct {
 	// MaxCalls and MaxParticipants bound the server and a call; 0 is no bound.
 	MaxCalls        int
 	MaxParticipants int
-	ArmTimeout      time.Duration // how long arming the recorder may take; default 3 s
+	// AbsentAfter is how long somebody may be alone before PEER_ABSENT; 0: for ever.
+	AbsentAfter time.Duration
+	ArmTimeout  time.Duration // how long arming the recorder may take; default 3 s
 }
 
 func (c *Config) setDefaults() {
@@ -305,6 +307,19 @@ func (s *Server) Calls() []CallInfo {
 		}
 	}
 	return infos
+}
+
+// CallIn describes the living call of a room.
+func (s *Server) CallIn(room string) (CallInfo, bool) {
+	s.mu.Lock()
+	c := s.rooms[room]
+	s.mu.Unlock()
+	if c == nil {
+		return CallInfo{}, false
+	}
+	var info CallInfo
+	err := c.loop.do(context.Background(), func() { info = c.info() })
+	return info, err == nil
 }
 
 // Call describes a living call.

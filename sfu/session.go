@@ -286,6 +286,9 @@ func (x *Session) close(why media.EndReason, code event.Code, by string) {
 	if x.closed {
 		return
 	}
+	if why == media.EndShutdown {
+		x.stoppedByServer()
+	}
 	x.closed = true
 	x.emit(event.Event{Type: event.NoteState, Data: map[string]any{"text": "session closed", "reason": string(why)}})
 	for _, t := range x.published {

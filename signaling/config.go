@@ -42,6 +42,8 @@ type Session interface {
 	// participant is shown as reconnecting in between.
 	SocketLost()
 	SocketBack()
+	// Fail says why the session is about to be lost; Leave follows.
+	Fail(f event.Failure)
 	// Leave ends the session. Done is closed when it is over, for whatever
 	// reason; the last notice comes before.
 	Leave(reason media.EndReason)
@@ -84,7 +86,14 @@ type TokenError struct {
 	Code      event.Code // TOKEN_BAD, TOKEN_EXPIRED or TOKEN_EARLY
 	Forbidden bool       // genuine, but not for joining: 403 instead of 401
 	Err       error      // for an administrator; holds no secret
+	// Person is whose token it is, if its signature is good and only its time
+	// is not; zero otherwise. Claimed is what any other token says.
+	Person  sfu.Person
+	Claimed Claimed
 }
+
+// Claimed is what a token says that nobody vouches for.
+type Claimed struct{ Room, Identity string }
 
 // Error returns the words of Err.
 func (e *TokenError) Error() string { return e.Err.Error() }
@@ -102,7 +111,8 @@ type Config struct {
 	// ICEServers mints STUN and TURN servers with fresh credentials for a
 	// session. May be nil: none.
 	ICEServers func(session, identity string) []ICEServer
-	// Events gets consent.refused. May be nil.
+	// Events gets consent.refused, and participant.failed of those who are
+	// refused. May be nil.
 	Events event.Sink
 	// Recording says that calls are recorded: nobody joins without consent.
 	Recording bool

@@ -171,6 +171,10 @@ func (c *conn) read() ([]byte, error) {
 	return data, nil
 }
 
+// pageClosed reports whether the error that ended the reading was the goodbye
+// of a page that is closed or reloaded (RFC 6455, section 7.4.1).
+func pageClosed(err error) bool { return websocket.IsCloseError(err, websocket.CloseGoingAway) }
+
 // finishReading lets the client finish the close handshake, throws away what
 // it still sends, and returns when the socket is closed and the writer gone.
 func (c *conn) finishReading(after error) {

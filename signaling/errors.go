@@ -31,6 +31,10 @@ type failure struct {
 	code   string
 	text   string // for an administrator
 	retry  time.Duration
+
+	// Of a token that was refused: who bears it, or says that he does.
+	person  sfu.Person
+	claimed Claimed
 }
 
 // tokenFailure says what is wrong with a token.
@@ -38,6 +42,7 @@ func tokenFailure(err error) failure {
 	f := failure{status: http.StatusUnauthorized, code: string(event.TokenBad), text: err.Error()}
 	var refused *TokenError
 	if errors.As(err, &refused) {
+		f.person, f.claimed = refused.Person, refused.Claimed
 		if refused.Code != "" {
 			f.code = string(refused.Code)
 		}

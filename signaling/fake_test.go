@@ -149,6 +149,8 @@ func (x *fakeSession) EndCall(context.Context) error {
 func (x *fakeSession) SocketLost() { x.note("socket lost") }
 func (x *fakeSession) SocketBack() { x.note("socket back") }
 
+func (x *fakeSession) Fail(f event.Failure) { x.note("fail %s %s", f.Code, f.Stage) }
+
 func (x *fakeSession) Leave(reason media.EndReason) {
 	x.note("leave %s", reason)
 	x.end(sfu.NoticeEnded{Reason: reason})
@@ -205,7 +207,13 @@ func (fakeAuth) Verify(_ context.Context, token string) (Claims, error) {
 	}
 	switch token {
 	case "expired":
-		return refuse(event.TokenExpired, "expired")
+		return Claims{}, &TokenError{
+			Code: event.TokenExpired, Err: errors.New("expired"), Person: sfu.Person{Room: "r", Identity: "anna"},
+		}
+	case "forged":
+		return Claims{}, &TokenError{
+			Code: event.TokenBad, Err: errors.New("bad_signature"), Claimed: Claimed{Room: "r", Identity: "anna"},
+		}
 	case "early":
 		return refuse(event.TokenEarly, "not yet valid")
 	case "admin":

@@ -78,17 +78,20 @@ func (s *Server) refuse(c *conn, re string, f failure, code int) {
 // identified is who says hello.
 type identified struct {
 	Claims
-	rejoin  string // id of the session that is continued, or ""
-	consent bool   // was given in that session
+	rejoin   string // id of the session that is continued, or ""
+	consent  bool   // was given in that session
+	admitted bool   // he was let in before the server restarted
 }
 
 // identify verifies what a hello brings. A valid token decides who it is; the
 // secret of an earlier session of the same person makes it a rejoin, and
 // stands in for a token that has expired meanwhile.
-func (s *Server) identify(ctx context.Context, h *Hello) (identified, *failure) {
+func (s *Server) identify(ctx context.Context, r *http.Request, h *Hello) (identified, *failure) {
 	now := time.Now()
 	if h.Token == "" && h.Rejoin == "" {
-		return identified{}, &failure{code: string(event.TokenBad), text: "neither token nor rejoin is given"}
+		f := failure{code: string(event.TokenBad), text: "neither token nor rejoin is given"}
+		s.tellRefused(sfu.Person{}, f, r, event.StageSocket)
+		return identified{}, &f
 	}
 	secret, secretErr := s.secrets.verify(h.Rejoin, now)
 	if secretErr == nil && !s.hub.mayRejoin(secret, now) {
@@ -99,28 +102,32 @@ func (s *Server) identify(ctx context.Context, h *Hello) (identified, *failure) 
 			f := failure{code: string(event.TokenBad), text: secretErr.Error()}
 			return identified{}, &f
 		}
-		return fromSecret(secret), nil
+		return s.fromSecret(secret), nil
 	}
 	claims, err := s.cfg.Auth.Verify(ctx, h.Token)
 	if err != nil {
 		f := tokenFailure(err)
 		if f.code == string(event.TokenExpired) && secretErr == nil {
-			return fromSecret(secret), nil
+			return s.fromSecret(secret), nil
 		}
+		s.tellRefused(sfu.Person{}, f, r, event.StageSocket)
 		return identified{}, &f
 	}
-	who := identified{Claims: claims}
 	if secretErr == nil && secret.Person.Room == claims.Person.Room && secret.Person.Identity == claims.Person.Identity {
-		who.rejoin, who.consent = secret.Session, secret.Consent
+		who := s.fromSecret(secret)
+		who.Claims = claims
+		return who, nil
 	}
-	return who, nil
+	return identified{Claims: claims}, nil
 }
 
-func fromSecret(c secretClaims) identified {
+func (s *Server) fromSecret(c secretClaims) identified {
 	return identified{
 		Claims:  Claims{Person: c.Person, Grants: c.Grants},
 		rejoin:  c.Session,
 		consent: c.Consent,
+		// While the server lives, the call itself knows whom it let in.
+		admitted: c.Admitted && s.hub.precedes(c),
 	}
 }
 
@@ -128,10 +135,29 @@ func fromSecret(c secretClaims) identified {
 func (s *Server) hello(r *http.Request, h *Hello) (*session, *failure) {
 	ctx, cancel := context.WithTimeout(s.stop, s.cfg.Timing.Request)
 	defer cancel()
-	who, f := s.identify(ctx, h)
+	who, f := s.identify(ctx, r, h)
 	if f != nil {
 		return nil, f
 	}
+	x, f := s.welcomed(ctx, r, h, who)
+	if f != nil {
+		stage := event.StageSocket
+		if f.code == string(event.ConsentDeclined) {
+			stage = event.StagePage
+		}
+		s.tellRefused(who.Person, *f, r, stage)
+		return nil, f
+	}
+	s.metrics.joins.Add(1)
+	if who.rejoin != "" {
+		s.metrics.rejoins.Add(1)
+	}
+	s.hub.add(x)
+	return x, nil
+}
+
+// welcomed makes a session for somebody who is known, or says why not.
+func (s *Server) welcomed(ctx context.Context, r *http.Request, h *Hello, who identified) (*session, *failure) {
 	if f := s.checkConsent(who, h.Consent); f != nil {
 		return nil, f
 	}
@@ -145,11 +171,12 @@ func (s *Server) hello(r *http.Request, h *Hello) (*session, *failure) {
 	agreed := h.Consent != nil && h.Consent.Recording
 	x := newSession(s, who, who.consent || agreed)
 	join := sfu.JoinRequest{
-		Person: who.Person,
-		Mode:   sfu.Interactive,
-		Rejoin: who.rejoin,
-		Notify: x.notices.put,
-		Client: clientData(r, h.Client),
+		Person:   who.Person,
+		Mode:     sfu.Interactive,
+		Rejoin:   who.rejoin,
+		Admitted: who.admitted,
+		Notify:   x.notices.put,
+		Client:   clientData(r, h.Client),
 	}
 	if agreed {
 		join.Consent = &sfu.Consent{Text: h.Consent.Text, Lang: h.Consent.Lang}
@@ -164,11 +191,6 @@ func (s *Server) hello(r *http.Request, h *Hello) (*session, *failure) {
 		s.cfg.Log.Error("open session", "err", err)
 		return nil, &failure{code: problem.Internal, text: "internal error"}
 	}
-	s.metrics.joins.Add(1)
-	if who.rejoin != "" {
-		s.metrics.rejoins.Add(1)
-	}
-	s.hub.add(x)
 	return x, nil
 }
 

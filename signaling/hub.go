@@ -84,8 +84,11 @@ func (h *hub) mayRejoin(c secretClaims, now time.Time) bool {
 	if at, ok := h.ended[c.Session]; ok {
 		return now.Sub(at) <= h.rejoinWindow
 	}
-	return c.Issued <= h.started.Unix() && now.Sub(h.started) <= h.rejoinWindow
+	return h.precedes(c) && now.Sub(h.started) <= h.rejoinWindow
 }
+
+// precedes reports whether a secret was made before the server started.
+func (h *hub) precedes(c secretClaims) bool { return c.Issued <= h.started.Unix() }
 
 // count returns how many sessions live.
 func (h *hub) count() int {

@@ -30,7 +30,7 @@ func (s *Server) tooManyJoins() *failure {
 		return nil
 	}
 	return &failure{
-		status: http.StatusTooManyRequests, code: string(event.ServerBusy),
+		status: http.StatusServiceUnavailable, code: string(event.ServerBusy),
 		text: "too many people join at once", retry: time.Second,
 	}
 }

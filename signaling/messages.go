@@ -269,8 +269,11 @@ type (
 		Direction   string         `json:"direction,omitempty"`
 		Data        map[string]any `json:"data,omitempty"`
 	}
-	// Admitted ("admitted") ends the waiting.
-	Admitted struct{}
+	// Admitted ("admitted") ends the waiting. Secret takes the place of that of
+	// the welcome for a rejoin: with it nobody waits again after a restart.
+	Admitted struct {
+		Secret string `json:"secret,omitempty"`
+	}
 	// Muted ("muted"): somebody muted a source of yours; mute it locally.
 	Muted struct {
 		Source string `json:"source"`

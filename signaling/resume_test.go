@@ -226,6 +226,7 @@ func TestALostSessionEndsAfterTheResumeWindow(t *testing.T) {
 	x := f.sfu.session(t, 0)
 	c.cut()
 	x.expect(t, "socket lost")
+	x.expect(t, "fail SIGNAL_LOST socket")
 	x.expect(t, "leave lost")
 	c = f.dial(t)
 	c.send(Envelope{Type: "resume"}, Resume{Session: w.Session, Secret: w.Secret})

@@ -23,8 +23,10 @@ type secretClaims struct {
 	Person  sfu.Person `json:"person"`
 	Grants  []string   `json:"grants"`
 	Consent bool       `json:"consent"` // to recording
-	Issued  int64      `json:"iat"`     // Unix seconds
-	Expires int64      `json:"exp"`     // Unix seconds
+	// Admitted says that its bearer need not wait when the server restarts.
+	Admitted bool  `json:"admitted"`
+	Issued   int64 `json:"iat"` // Unix seconds
+	Expires  int64 `json:"exp"` // Unix seconds
 }
 
 var (

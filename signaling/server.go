@@ -8,17 +8,19 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"consilium/internal/event"
 	"consilium/internal/problem"
 )
 
 // Server is signalling: GET /ws, WHIP and WHEP. It is safe for concurrent use.
 type Server struct {
-	cfg     Config
-	hub     *hub
-	secrets secretSigner
-	media   *mediaHub // WHIP and WHEP
-	metrics counters
-	joins   *rate.Limiter // of all clients
+	cfg      Config
+	hub      *hub
+	secrets  secretSigner
+	media    *mediaHub // WHIP and WHEP
+	metrics  counters
+	joins    *rate.Limiter // of all clients
+	refusals *refusals
 
 	stop   context.Context // ends when every session must end
 	cancel context.CancelFunc
@@ -42,7 +44,7 @@ func New(cfg Config) (*Server, error) {
 		stop:    stop,
 		cancel:  cancel,
 	}
-	s.joins = rate.NewLimiter(rate.Inf, 0)
+	s.joins, s.refusals = rate.NewLimiter(rate.Inf, 0), newRefusals()
 	s.SetJoinRate(cfg.Limits.Joins)
 	s.media = newMediaHub(s)
 	return s, nil
@@ -74,6 +76,7 @@ type Stats struct {
 
 	Joins, Resumes, Snapshots, Rejoins uint64
 	Refused                            uint64 // hellos and resumes
+	RefusalsUntold                     uint64 // of which no event told, to bound their number
 	SlowSockets                        uint64 // cut because their queue was full
 	Floods                             uint64 // closed because of their message rate
 	NoticesDropped                     uint64 // replaced by a snapshot
@@ -111,7 +114,7 @@ func (s *Server) openSocket() *failure {
 	}
 	if s.sockets >= s.cfg.Limits.Sockets {
 		return &failure{
-			status: http.StatusServiceUnavailable, code: "SERVER_BUSY",
+			status: http.StatusServiceUnavailable, code: string(event.ServerBusy),
 			text: "too many connections", retry: 5 * time.Second,
 		}
 	}

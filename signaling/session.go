@@ -19,7 +19,7 @@ type session struct {
 	who     Claims
 	consent bool
 	id      string
-	secret  string
+	secret  string // for resume, and for rejoin until he is admitted
 	media   Session
 	log     *slog.Logger
 	limiter *rate.Limiter // of messages; used by the reader of the socket
@@ -34,6 +34,7 @@ type session struct {
 	// ---- owned by the loop
 	conn     *conn // nil while lost
 	lost     *time.Timer
+	lostBy   error // what ended the last socket; nil: we did
 	ack      *time.Timer
 	ackDue   bool
 	replay   replayBuffer
@@ -92,23 +93,29 @@ func stoppedTimer() *time.Timer {
 // adopt takes over a session of the SFU and makes the secret that belongs to
 // it. If it fails, the SFU's session is over.
 func (s *session) adopt(m Session) error {
-	now := time.Now()
-	secret, err := s.server.secrets.sign(secretClaims{
-		Session: m.ID(),
-		Person:  s.who.Person,
-		Grants:  s.who.Grants,
-		Consent: s.consent,
-		Issued:  now.Unix(),
-		Expires: now.Add(s.server.cfg.Timing.SecretTTL).Unix(),
-	})
+	s.id, s.media, s.waiting = m.ID(), m, m.State() == sfu.Waiting
+	secret, err := s.newSecret()
 	if err != nil {
 		m.Leave(media.EndLost)
 		return err
 	}
-	s.id, s.secret, s.media = m.ID(), secret, m
-	s.waiting = m.State() == sfu.Waiting
+	s.secret = secret
 	s.log = s.server.cfg.Log.With("session", s.id, "room", s.who.Person.Room, "identity", s.who.Person.Identity)
 	return nil
+}
+
+// newSecret makes a secret by which the client comes back as what he is now.
+func (s *session) newSecret() (string, error) {
+	now := time.Now()
+	return s.server.secrets.sign(secretClaims{
+		Session:  s.id,
+		Person:   s.who.Person,
+		Grants:   s.who.Grants,
+		Consent:  s.consent,
+		Admitted: !s.waiting,
+		Issued:   now.Unix(),
+		Expires:  now.Add(s.server.cfg.Timing.SecretTTL).Unix(),
+	})
 }
 
 // start runs the loop; Server.enter has counted it in.
@@ -185,8 +192,7 @@ func (s *session) step() {
 	case <-s.ack.C:
 		s.sendAck()
 	case <-s.lost.C:
-		s.log.Info("client did not come back", "after", s.server.cfg.Timing.ResumeWindow)
-		s.last = &Ended{Reason: string(media.EndLost)}
+		s.notBack()
 	case <-s.media.Done():
 		s.takeNotices()
 		if s.last == nil { // it ended without a last word

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"time"
 
+	"consilium/internal/event"
+	"consilium/internal/media"
 	"consilium/sfu"
 )
 
@@ -63,7 +65,7 @@ func (s *session) takeSocket(a attachment) {
 		s.lost.Stop()
 		s.media.SocketBack()
 	}
-	s.conn = a.conn
+	s.conn, s.lostBy = a.conn, nil
 	s.server.metrics.resumes.Add(1)
 	missed, complete := s.replay.after(a.ack)
 	s.sendUnnumbered("resumed", 0, Resumed{
@@ -107,8 +109,26 @@ func (s *session) snapshot() {
 	}
 }
 
+// notBack ends a session whose client did not open another socket in time. A
+// page that was closed says so in its close frame: that is no failure.
+func (s *session) notBack() {
+	window := s.server.cfg.Timing.ResumeWindow
+	s.log.Info("client did not come back", "after", window)
+	if !pageClosed(s.lostBy) {
+		reason := "cut by the server"
+		if s.lostBy != nil {
+			reason = s.lostBy.Error()
+		}
+		s.media.Fail(event.Failure{Code: event.SignalLost, Stage: event.StageSocket, Evidence: map[string]any{
+			"reason": reason, "waited_ms": window.Milliseconds(),
+		}})
+	}
+	s.last = &Ended{Reason: string(media.EndLost)}
+}
+
 // socketFailed handles the end of the socket, or what must end it.
 func (s *session) socketFailed(err error) {
+	s.lostBy = err
 	switch {
 	case errors.Is(err, errTooBig):
 		s.send("error", "", failure{code: codeTooBig, text: err.Error()}.body(false))

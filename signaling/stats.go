@@ -6,6 +6,7 @@ import "sync/atomic"
 type counters struct {
 	joins, resumes, snapshots, rejoins atomic.Uint64
 	refused, slow, floods, notices     atomic.Uint64
+	untold                             atomic.Uint64
 }
 
 func (c *counters) read() Stats {
@@ -18,5 +19,6 @@ func (c *counters) read() Stats {
 		SlowSockets:    c.slow.Load(),
 		Floods:         c.floods.Load(),
 		NoticesDropped: c.notices.Load(),
+		RefusalsUntold: c.untold.Load(),
 	}
 }

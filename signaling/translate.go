@@ -37,7 +37,11 @@ func (s *session) takeNotices() {
 func (s *session) admit() {
 	s.waiting = false
 	s.admitted = s.replay.next()
-	s.send("admitted", "", Admitted{})
+	secret, err := s.newSecret()
+	if err != nil {
+		s.log.Error("make session secret", "err", err) // he keeps the one he has
+	}
+	s.send("admitted", "", Admitted{Secret: secret})
 }
 
 // notify turns one notice into messages.

@@ -35,7 +35,12 @@ func (h *mediaHub) serveEndpoint(join joinOf) http.HandlerFunc {
 		case r.Method == http.MethodOptions:
 			h.options(w, r)
 		case r.Method == http.MethodPost:
-			if f := h.post(w, r, join); f != nil {
+			token, claims, f := h.authorize(r)
+			if f == nil {
+				f = h.post(w, r, join, token, claims)
+			}
+			if f != nil {
+				h.tellRefused(r, claims.Person, *f)
 				f.write(w)
 			}
 		default:
@@ -113,12 +118,16 @@ func bearer(r *http.Request) (string, bool) {
 	return token, strings.EqualFold(scheme, "Bearer") && token != ""
 }
 
-// post opens a session.
-func (h *mediaHub) post(w http.ResponseWriter, r *http.Request, join joinOf) *failure {
-	token, claims, f := h.authorize(r)
-	if f != nil {
-		return f
+// tellRefused tells of a publisher that was refused; a player is nobody in the
+// call.
+func (h *mediaHub) tellRefused(r *http.Request, who sfu.Person, f failure) {
+	if r.PathValue("identity") == "" {
+		h.server.tellRefused(who, f, r, event.StageSocket)
 	}
+}
+
+// post opens a session for the bearer of a token.
+func (h *mediaHub) post(w http.ResponseWriter, r *http.Request, join joinOf, token string, claims Claims) *failure {
 	if claims.Person.Room != r.PathValue("room") {
 		return forbidden("the token is for another room")
 	}

@@ -86,6 +86,7 @@ func (a *API) createCall(w http.ResponseWriter, r *request) error {
 	}
 	info, err := a.config.Calls.OpenCall(r.Context(), sfu.CallSpec{
 		Room: spec.Room, ExternalID: spec.ExternalID, Metadata: spec.Metadata, Hold: spec.Hold,
+		Awaited: spec.identities(),
 	})
 	if err != nil {
 		return fmt.Errorf("open call: %w", err)
@@ -102,6 +103,14 @@ func (a *API) createCall(w http.ResponseWriter, r *request) error {
 		ID: info.ID, Room: info.Room, ExternalID: info.ExternalID, Metadata: info.Metadata,
 		Hold: info.Hold, Started: formatTime(info.Started), Participants: invitations,
 	})
+}
+
+// identities are those who get a link; nil: nobody.
+func (c newCall) identities() (all []string) {
+	for _, p := range c.Participants {
+		all = append(all, p.Identity)
+	}
+	return all
 }
 
 // check says what is wrong with a call's specification.

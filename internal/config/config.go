@@ -130,6 +130,7 @@ type Calls struct {
 	LingerClean     time.Duration `yaml:"linger_clean"`
 	LingerLost      time.Duration `yaml:"linger_lost"`
 	Unattended      time.Duration `yaml:"unattended"`
+	AbsentAfter     time.Duration `yaml:"absent_after"`
 	MaxParticipants int           `yaml:"max_participants"` // of one call
 	MaxCalls        int           `yaml:"max_calls"`
 }
@@ -226,6 +227,7 @@ func Default() Config {
 			LingerClean:     5 * time.Second,
 			LingerLost:      30 * time.Second,
 			Unattended:      time.Hour,
+			AbsentAfter:     2 * time.Minute,
 			MaxParticipants: 16,
 			MaxCalls:        500,
 		},

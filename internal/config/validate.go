@@ -215,6 +215,7 @@ func (v *validator) calls(c Calls) {
 	v.duration("calls.linger_clean", c.LingerClean, 0, 10*time.Minute)
 	v.duration("calls.linger_lost", c.LingerLost, 0, 10*time.Minute)
 	v.duration("calls.unattended", c.Unattended, time.Second, 7*day)
+	v.duration("calls.absent_after", c.AbsentAfter, 0, day)
 	v.number("calls.max_participants", c.MaxParticipants, 2, 200)
 	v.number("calls.max_calls", c.MaxCalls, 1, 100_000)
 }

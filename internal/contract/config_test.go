@@ -78,7 +78,7 @@ func TestJoinsBeyondTheLimitAreToldToComeBack(t *testing.T) {
 	}
 	for range 3 {
 		if a := c.ask("POST", "/whip/room", bearer(token), sending(t), sdpType); a.status != http.StatusCreated {
-			a.wantProblem(t, "a WHIP join too many", 429, "SERVER_BUSY")
+			a.wantProblem(t, "a WHIP join too many", 503, "SERVER_BUSY")
 		}
 	}
 	write(1000)

@@ -120,7 +120,9 @@ func (c *Call) applyParticipant(e event.Event) {
 	name, _ := e.Data["name"].(string)
 	role, _ := e.Data["role"].(string)
 	p.Name, p.Role = cmp.Or(name, p.Name), cmp.Or(role, p.Role)
-	p.State = strings.TrimPrefix(string(e.Type), "participant.")
+	if present, _ := e.Data["present"].(bool); !present { // a session failed, he is there
+		p.State = strings.TrimPrefix(string(e.Type), "participant.")
+	}
 	switch e.Type {
 	case event.ParticipantJoined:
 		if p.Joined.IsZero() {

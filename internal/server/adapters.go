@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
+	"slices"
 
 	"consilium/internal/api"
 	"consilium/internal/auth"
@@ -38,13 +40,46 @@ type authenticator struct{ authority *auth.Authority }
 func (a authenticator) Verify(_ context.Context, token string) (signaling.Claims, error) {
 	claims, err := a.authority.VerifyJoin(token)
 	if err != nil {
-		e := &signaling.TokenError{Code: event.TokenBad, Err: err}
-		if refused, ok := errors.AsType[*auth.Error](err); ok {
-			e.Code, e.Forbidden = refused.Code, refused.Forbidden()
-		}
-		return signaling.Claims{}, e
+		return signaling.Claims{}, a.refusal(token, err)
 	}
 	return signaling.Claims{Person: person(claims), Grants: claims.Grants.Names()}, nil
+}
+
+// refusal says why a token was refused, and whose it is: for certain if only
+// its time is wrong.
+func (a authenticator) refusal(token string, err error) *signaling.TokenError {
+	e := &signaling.TokenError{Code: event.TokenBad, Err: err}
+	if refused, ok := errors.AsType[*auth.Error](err); ok {
+		e.Code, e.Forbidden = refused.Code, refused.Forbidden()
+	}
+	if e.Code != event.TokenBad {
+		if claims, err := a.authority.VerifyIdentity(token); err == nil {
+			e.Person = person(claims)
+			return e
+		}
+	}
+	e.Claimed.Room, e.Claimed.Identity = auth.Claimed(token)
+	return e
+}
+
+// located adds to the events of people who are in no session what is known of
+// the call in their room.
+type located struct {
+	next event.Sink
+	sfu  *sfu.Server
+}
+
+func (l located) Emit(e event.Event) {
+	call, ok := l.sfu.CallIn(e.Room)
+	if e.Call == "" && ok {
+		e.Call, e.ExternalID, e.Metadata = call.ID, call.ExternalID, call.Metadata
+		there := slices.ContainsFunc(call.Participants, func(p sfu.ParticipantInfo) bool { return p.Identity == e.Participant })
+		if _, says := e.Data["present"]; says && there {
+			e.Data = maps.Clone(e.Data)
+			e.Data["present"] = true // another session of his lives
+		}
+	}
+	l.next.Emit(e)
 }
 
 func person(c auth.Claims) sfu.Person {

@@ -30,7 +30,7 @@ func (s *Server) newSignaling() (*signaling.Server, error) {
 	c := s.cfg
 	return signaling.New(signaling.Config{
 		SFU: signaling.Adapt(s.sfu.Join), Auth: authenticator{s.auth}, SecretKey: key,
-		ICEServers: s.iceServers, Events: s.journal, Recording: c.Recording.Enabled,
+		ICEServers: s.iceServers, Events: located{s.journal, s.sfu}, Recording: c.Recording.Enabled,
 		Limits: signaling.LimitConfig{
 			MessageBytes: c.Signaling.MessageBytes, MessageRate: float64(c.Signaling.MessagesPerSecond),
 			Joins: c.Limits.JoinsPerSecond,

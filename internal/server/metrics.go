@@ -53,6 +53,7 @@ func registerSignaling(r *metrics.Registry, s *signaling.Server) {
 	counter("consilium_signaling_resumes_total", "Sockets that took up a session.", func(x signaling.Stats) uint64 { return x.Resumes })
 	counter("consilium_signaling_snapshots_total", "Resumes for which the replay was too short.", func(x signaling.Stats) uint64 { return x.Snapshots })
 	counter("consilium_signaling_refused_total", "First messages that were refused.", func(x signaling.Stats) uint64 { return x.Refused })
+	counter("consilium_signaling_refusals_untold_total", "Refusals without an event, because it would have been one of too many.", func(x signaling.Stats) uint64 { return x.RefusalsUntold })
 	counter("consilium_signaling_slow_sockets_total", "Sockets cut because their client did not read.", func(x signaling.Stats) uint64 { return x.SlowSockets })
 	counter("consilium_signaling_floods_total", "Sockets cut because their client sent too much.", func(x signaling.Stats) uint64 { return x.Floods })
 	counter("consilium_signaling_notices_dropped_total", "Notices that a snapshot took the place of.", func(x signaling.Stats) uint64 { return x.NoticesDropped })

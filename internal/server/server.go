@@ -165,7 +165,7 @@ func (s *Server) newSFU() (*sfu.Server, error) {
 		Calls: sfu.CallsConfig{
 			HoldPatients: c.Calls.WaitingRoom == config.WaitingRoomPatients,
 			LingerClean:  c.Calls.LingerClean, LingerLost: c.Calls.LingerLost, Unattended: c.Calls.Unattended,
-			MaxCalls: c.Calls.MaxCalls, MaxParticipants: c.Calls.MaxParticipants,
+			MaxCalls: c.Calls.MaxCalls, MaxParticipants: c.Calls.MaxParticipants, AbsentAfter: c.Calls.AbsentAfter,
 		},
 	}
 	if s.recorder != nil {

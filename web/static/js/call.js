@@ -69,12 +69,13 @@ function clientInfo() {
   };
 }
 
-function join() {
+/** @param {string} [after] code with which the server ended the last session */
+function join(after = '') {
   const url = new URL('/ws', location.href);
   url.protocol = location.protocol === 'https:' ? 'wss:' : 'ws:';
   url.hash = '';
   call = new Call({
-    url: url.href, token, rejoin: secret, consent, client: clientInfo(), local, log,
+    url: url.href, token, rejoin: secret, consent, client: clientInfo(), local, log, after,
     hidden: () => document.hidden,
     onSecret: (value) => {
       secret = value ?? '';
@@ -84,8 +85,7 @@ function join() {
   });
   follow(call);
   watchSocket(call);
-  // How long alone is too long, the server says.
-  watchAbsence(call, Number(document.documentElement.dataset.peerAbsent) || 120, log);
+  watchAbsence(call);
   call.join();
 }
 
@@ -117,8 +117,9 @@ function follow(current) {
 function ended(current) {
   const reason = current.ended.peek() ?? { reason: 'left' };
   if (reason.retry) {
-    show(failedScreen(reason.code || 'SERVER_RESTART', claims.role, null));
-    setTimeout(join, reason.retry * 1000);
+    const code = reason.code || 'SERVER_RESTART';
+    show(failedScreen(code, claims.role, null));
+    setTimeout(() => join(code), reason.retry * 1000);
     return;
   }
   local.close();
@@ -173,7 +174,7 @@ function askFirst(notice) {
     },
     onRefuse: (given) => {
       consent = given;
-      log.add('page', 'recording refused', {}, 'CONSENT_REFUSED');
+      log.add('page', 'recording refused');
       local.close();
       join(); // the server notes the refusal and refuses the session
     },

@@ -16,6 +16,8 @@ const LEAVE_PATIENCE = 800; // ms to wait for the last word of the server
 
 // Codes that the state of the connection raises and clears.
 const ROUTE_CODES = ['NO_ROUTE', 'NO_CANDIDATES', 'DTLS_FAILED', 'TURN_AUTH'];
+// Sockets that may fail in a row, half a minute, while a server restarts.
+const RESTART_PATIENCE = 9;
 const SOCKET_CODES = ['SIGNAL_LOST', 'CERT_UNTRUSTED', 'SERVER_BUSY', 'SERVER_RESTART', 'RECORDER_FAILED'];
 
 /**
@@ -28,6 +30,7 @@ const SOCKET_CODES = ['SIGNAL_LOST', 'CERT_UNTRUSTED', 'SERVER_BUSY', 'SERVER_RE
  * @property {import('./local.js').LocalMedia} local
  * @property {import('./log.js').ClientLog} log
  * @property {() => boolean} hidden  whether the page is in the background
+ * @property {string} [after]  code with which the server ended the last session, to come back soon
  * @property {(secret: string | null) => void} onSecret  keep it for a reload; null: forget it
  */
 
@@ -58,11 +61,13 @@ export class Call {
       onEnded: (e) => this.#finish(e),
       onRefused: (e) => this.#refuse(e),
       onState: (state, attempt) => this.#socketState(state, attempt),
+      onDelayed: (code) => this.failures.add({ code, stage: 'socket' }),
       onLog: (text, data, code) => {
         options.log.add('socket', text, data, code);
         if (code) this.failures.add({ code, stage: 'socket' });
       },
-    });
+    }, options.after ? RESTART_PATIENCE : undefined);
+    if (options.after) this.failures.add({ code: options.after, stage: 'socket' });
   }
 
   join() {
@@ -146,6 +151,16 @@ export class Call {
     else this.#enter();
   }
 
+  /** @param {import('./messages.js').Admitted} admitted */
+  #admitted({ secret }) {
+    if (secret) {
+      this.connection.rejoinWith(secret);
+      this.options.onSecret(secret);
+    }
+    this.failures.clear('PEER_ABSENT');
+    this.#enter();
+  }
+
   /** In the call: media begins. */
   async #enter() {
     const welcome = this.me.peek();
@@ -192,7 +207,7 @@ export class Call {
   #message(type, body) {
     switch (type) {
       case 'admitted':
-        this.#enter();
+        this.#admitted(body);
         break;
       case 'state':
         this.recording.value = body.recording;
@@ -246,7 +261,7 @@ export class Call {
       case 'media.flowing':
       case 'media.resumed':
         this.failures.remove((f) => f.participant === participant && f.stage !== 'socket'
-          && f.stage !== 'devices' && (!f.track || !e.track || f.track === e.track));
+          && f.stage !== 'devices' && f.code !== 'PEER_ABSENT' && (!f.track || !e.track || f.track === e.track));
         break;
       case 'quality.recovered':
         this.failures.remove((f) => f.participant === participant && f.code.endsWith('_WEAK'));

@@ -237,7 +237,10 @@ export const SUBPROTOCOL = 'consilium.v1';
  * @property {string} [direction]
  * @property {Record<string, any>} [data]
  */
-/** @typedef {Record<string, never>} Admitted */
+/**
+ * @typedef {object} Admitted
+ * @property {string} [secret]
+ */
 /**
  * @typedef {object} Muted
  * @property {Source} source

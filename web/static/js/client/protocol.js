@@ -12,6 +12,7 @@ const PING_INTERVAL = 5;
 const SILENCE = 12; // seconds without a word from the server: the socket is dead
 const PROBE = 1; // seconds that a socket in doubt has to answer
 const ACK_DELAY = 0.3;
+const LOST_AFTER = 3; // sockets lost in a row: now it is a failure
 
 /** Failure codes are upper case, problem codes lower. @param {string} code */
 export function isFailureCode(code) {
@@ -36,6 +37,7 @@ export class RequestError extends Error {
  * @property {(type: string, body: any) => void} onMessage
  * @property {(s: import('./messages.js').Ended) => void} onEnded  the last message; nothing follows
  * @property {(e: import('./messages.js').ErrorBody) => void} onRefused  the session was refused; nothing follows
+ * @property {(code: string) => void} onDelayed  refused for now, with a failure code; it is tried again
  * @property {(state: SocketState, attempt: number) => void} onState
  * @property {(text: string, data?: Record<string, any>, code?: string) => void} onLog
  */
@@ -52,6 +54,7 @@ export class Connection {
   #watch = 0;
   #heard = 0;
   #attempt = 0;
+  #losses = 0; // sockets lost since one worked
   #closed = false;
   #messageBytes = Infinity; // the server takes no longer message
 
@@ -59,8 +62,10 @@ export class Connection {
    * @param {string} url ws: or wss: URL of GET /ws
    * @param {string} rejoin secret of an earlier session, or ""
    * @param {Handlers} handlers
+   * @param {number} [lostAfter] sockets lost in a row that are a failure
    */
-  constructor(url, rejoin, handlers) {
+  constructor(url, rejoin, handlers, lostAfter = LOST_AFTER) {
+    this.lostAfter = lostAfter;
     this.url = url;
     this.handlers = handlers;
     this.#rejoin = rejoin;
@@ -68,6 +73,11 @@ export class Connection {
     this.clockOffset = 0;
     /** Round trip of the last ping, ms; 0 before. */
     this.roundTrip = 0;
+  }
+
+  /** From now on another secret continues this session. @param {string} secret */
+  rejoinWith(secret) {
+    this.#rejoin = secret;
   }
 
   start() {
@@ -175,7 +185,8 @@ export class Connection {
   #later(why, seconds) {
     const wait = seconds || (BACKOFF[this.#attempt] ?? BACKOFF[BACKOFF.length - 1]);
     this.#attempt++;
-    const code = this.#attempt === 3 ? 'SIGNAL_LOST' : undefined;
+    // A server that asks for patience is not lost.
+    const code = !seconds && ++this.#losses === this.lostAfter ? 'SIGNAL_LOST' : undefined;
     this.handlers.onLog('socket lost', { why, attempt: this.#attempt, wait }, code);
     this.handlers.onState('reconnecting', this.#attempt);
     this.#retryTimer = setTimeout(() => this.#open(), wait * 1000);
@@ -274,7 +285,7 @@ export class Connection {
   }
 
   #connected() {
-    this.#attempt = 0;
+    this.#attempt = this.#losses = 0;
     this.handlers.onState('open', 0);
   }
 
@@ -301,13 +312,15 @@ export class Connection {
    * @param {import('./messages.js').ErrorBody} e
    */
   #refused(e) {
-    this.handlers.onLog('refused', { message: e.message, reason: e.code }, isFailureCode(e.code) ? e.code : undefined);
+    // Without the code: the server has told everybody itself.
+    this.handlers.onLog('refused', { message: e.message, reason: e.code });
     const again = e.code === 'session_unknown' || (this.#session !== null && e.code === 'sequence');
     if (again && this.#session) {
       this.#session = null;
       this.#drop();
       this.#open();
     } else if (e.retry) {
+      if (isFailureCode(e.code)) this.handlers.onDelayed(e.code);
       this.#session = null;
       this.#drop();
       this.#later(e.code, e.retry);

@@ -13,11 +13,14 @@ function audience(role) {
 
 /**
  * Words of a code. About oneself everybody reads the words for the person whose
- * device it is; about others, those for the doctor.
- * @param {string} code @param {boolean} own
+ * device it is, unless there are others for staff; about others, those for the
+ * doctor.
+ * @param {string} code @param {boolean} own @param {string} [role] of who reads
  */
-export function failureWords(code, own) {
+export function failureWords(code, own, role) {
   const known = hasWords(`code.${code}.patient`) ? code : 'UNKNOWN';
+  const staff = `code.${known}.staff`;
+  if (own && audience(role) !== 'patient' && hasWords(staff)) return t(staff);
   return t(`code.${known}.${own ? 'patient' : 'doctor'}`);
 }
 
@@ -32,7 +35,7 @@ export function failureWords(code, own) {
  * @param {{words: string, act: () => void, testid?: string}[]} [options.actions]
  */
 export function failurePanel({ code, own = true, about = '', role, incident = '', stage = '', actions = [] }) {
-  const words = failureWords(code, own);
+  const words = failureWords(code, own, role);
   const panel = h('section', { class: 'failure', role: 'alert', 'data-testid': 'failure', 'data-code': code },
     icon('warning'),
     h('div', { class: 'failure-text' },

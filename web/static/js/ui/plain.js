@@ -46,12 +46,18 @@ export function waitingScreen(call, local, onLeave) {
   const scope = new Scope();
   const state = scope.text(h('p', { class: 'hint', role: 'status', 'data-testid': 'connection-state' }),
     () => (call.socket.value.state === 'open' ? t('waiting.connected') : t('connection.reconnecting', { attempt: call.socket.value.attempt })));
+  const box = h('div');
+  scope.effect(() => {
+    lang.value;
+    const [first] = call.failures.list.value.filter((f) => f.participant === '');
+    box.replaceChildren(...(first ? [failurePanel({ ...first, role: call.me.value?.role })] : []));
+  });
   const element = card(scope, 'waiting',
     h('div', { class: 'waiting-mark' }, icon('clock')),
     scope.text(h('h1'), 'waiting.title'),
     scope.text(h('p'), 'waiting.text'),
     h('div', { class: 'preview small' }, selfVideo(scope, local, 'self-video')),
-    state,
+    state, box,
     button(scope, { testid: 'leave', words: 'waiting.leave', act: onLeave }));
   return { element, stop: () => scope.stop() };
 }
