@@ -111,7 +111,7 @@ func TestFailuresAreOneLineWithTheRightExitCode(t *testing.T) {
 		"show without id":         {[]string{"recordings", "show"}, nil, exitUsage, "want one ID"},
 		"show what is not there":  {[]string{"recordings", "show", "x", "--data", "."}, nil, exitFailed, "no recording \"x\""},
 		"list where nothing is":   {[]string{"recordings", "list", "--data", "/nonexistent"}, nil, exitFailed, "--data DIR"},
-		"probe":                   {[]string{"probe", "http://x", "--token", "t"}, nil, exitFailed, "probe is not built yet"},
+		"probe of no URL":         {[]string{"probe", "--token", "t"}, nil, exitUsage, "probe: want one URL"},
 		"load":                    {[]string{"load", "http://x"}, nil, exitFailed, "load is not built yet"},
 		"recordings verify":       {[]string{"recordings", "verify"}, nil, exitFailed, "recordings verify is not built yet"},
 		"check of nothing usable": {[]string{"check", "--config", bad}, nil, exitFailed, "unknown key"},

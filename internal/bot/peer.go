@@ -12,9 +12,12 @@ import (
 	"github.com/pion/interceptor"
 	"github.com/pion/interceptor/pkg/nack"
 	"github.com/pion/interceptor/pkg/report"
+	"github.com/pion/interceptor/pkg/twcc"
+	"github.com/pion/logging"
 	"github.com/pion/webrtc/v4"
 
 	"consilium/internal/media"
+	"consilium/internal/pionlog"
 	"consilium/internal/testmedia"
 	"consilium/signaling"
 )
@@ -114,10 +117,12 @@ func (p *peer) api(cfg Config) (*webrtc.API, error) {
 		return nil, err
 	}
 	registry := &interceptor.Registry{}
-	if err := registerInterceptors(engine, registry); err != nil {
+	// Pion writes to standard error unless told otherwise.
+	loggers := pionlog.New(cfg.Log)
+	if err := registerInterceptors(engine, registry, loggers); err != nil {
 		return nil, err
 	}
-	settings := webrtc.SettingEngine{}
+	settings := webrtc.SettingEngine{LoggerFactory: loggers}
 	settings.SetIncludeLoopbackCandidate(true)
 	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	types := []webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeTCP4}
@@ -140,7 +145,7 @@ func (p *peer) api(cfg Config) (*webrtc.API, error) {
 		if _, ok := cfg.Socket.LocalAddr().(*net.UDPAddr); !ok {
 			return nil, errors.New("media socket is not UDP")
 		}
-		p.mux = ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: gate.wrap(cfg.Socket)})
+		p.mux = ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: gate.wrap(cfg.Socket), Logger: loggers.NewLogger("udpmux")})
 		settings.SetICEUDPMux(p.mux)
 	}
 	if cfg.Settings != nil {
@@ -169,20 +174,20 @@ func registerCodecs(engine *webrtc.MediaEngine) error {
 	return nil
 }
 
-func registerInterceptors(engine *webrtc.MediaEngine, registry *interceptor.Registry) error {
-	generator, err := nack.NewGeneratorInterceptor(nack.GeneratorMaxNacksPerPacket(nackTries))
+func registerInterceptors(engine *webrtc.MediaEngine, registry *interceptor.Registry, loggers logging.LoggerFactory) error {
+	generator, err := nack.NewGeneratorInterceptor(nack.GeneratorMaxNacksPerPacket(nackTries), nack.WithGeneratorLoggerFactory(loggers))
 	if err != nil {
 		return fmt.Errorf("make NACK generator: %w", err)
 	}
-	responder, err := nack.NewResponderInterceptor()
+	responder, err := nack.NewResponderInterceptor(nack.WithResponderLoggerFactory(loggers))
 	if err != nil {
 		return fmt.Errorf("make NACK responder: %w", err)
 	}
-	receiver, err := report.NewReceiverInterceptor()
+	receiver, err := report.NewReceiverInterceptor(report.WithReceiverLoggerFactory(loggers))
 	if err != nil {
 		return fmt.Errorf("make receiver reports: %w", err)
 	}
-	sender, err := report.NewSenderInterceptor()
+	sender, err := report.NewSenderInterceptor(report.WithSenderLoggerFactory(loggers))
 	if err != nil {
 		return fmt.Errorf("make sender reports: %w", err)
 	}
@@ -192,7 +197,7 @@ func registerInterceptors(engine *webrtc.MediaEngine, registry *interceptor.Regi
 	if err := webrtc.ConfigureTWCCHeaderExtensionSender(engine, registry); err != nil {
 		return fmt.Errorf("configure TWCC numbers: %w", err)
 	}
-	if err := webrtc.ConfigureTWCCSender(engine, registry); err != nil {
+	if err := webrtc.ConfigureTWCCSenderWithOptions(engine, registry, twcc.WithLoggerFactory(loggers)); err != nil {
 		return fmt.Errorf("configure TWCC feedback: %w", err)
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -108,8 +109,11 @@ func newHTTPSession(cfg HTTPConfig) (*HTTPSession, error) {
 	if s.client == nil {
 		s.client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: cfg.TLS}}
 	}
+	if s.cfg.Log == nil {
+		s.cfg.Log = slog.New(slog.DiscardHandler)
+	}
 	var err error
-	s.peer, err = newPeer(cfg.Config, cfg.Servers, nil)
+	s.peer, err = newPeer(s.cfg.Config, cfg.Servers, nil)
 	return s, err
 }
 

@@ -46,6 +46,12 @@ func command(t *testing.T, env []string, args ...string) result {
 	t.Helper()
 	cmd := exec.CommandContext(within(t, 30*time.Second), binary, args...)
 	cmd.Dir, cmd.Env = t.TempDir(), append([]string{"PATH=" + os.Getenv("PATH")}, env...)
+	return finish(t, cmd)
+}
+
+// finish runs a command to its end.
+func finish(t *testing.T, cmd *exec.Cmd) result {
+	t.Helper()
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()

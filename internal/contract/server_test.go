@@ -54,6 +54,12 @@ func serve(t *testing.T, keys options) *child {
 // serveIn is serve with a data directory, which may have been used before.
 func serveIn(t *testing.T, data string, keys options) *child {
 	t.Helper()
+	return serveBy(t, data, keys, exec.Command)
+}
+
+// serveBy is serveIn with a choice of how the program is started.
+func serveBy(t *testing.T, data string, keys options, start func(name string, args ...string) *exec.Cmd) *child {
+	t.Helper()
 	all := options{
 		"data": data, "http.address": "127.0.0.1:0", "log.format": "json",
 		"keys." + keyID + ".secret": keySecret,
@@ -72,7 +78,7 @@ func serveIn(t *testing.T, data string, keys options) *child {
 	if keys["config"] != "" {
 		args = append(args, "--config", keys["config"])
 	}
-	c.cmd = exec.Command(binary, args...)
+	c.cmd = start(binary, args...)
 	c.cmd.Dir, c.cmd.Env = t.TempDir(), env
 	stderr, err := c.cmd.StderrPipe()
 	if err != nil {

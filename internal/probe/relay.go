@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strings"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/pion/turn/v5"
 
 	"consilium/internal/event"
+	"consilium/internal/pionlog"
 )
 
 // allocate asks the relay for one allocation and gives it back. It finds what
@@ -20,7 +22,7 @@ import (
 func (p *prober) allocate(ctx context.Context, over *relay) (event.Code, error) {
 	ctx, cancel := p.step(ctx)
 	defer cancel()
-	conn, err := p.dialRelay(ctx, over)
+	conn, server, err := p.dialRelay(ctx, over)
 	if err != nil {
 		return event.NoRoute, err
 	}
@@ -29,7 +31,8 @@ func (p *prober) allocate(ctx context.Context, over *relay) (event.Code, error) 
 	release := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer release()
 	client, err := turn.NewClient(&turn.ClientConfig{
-		TURNServerAddr: over.address(), Conn: conn, Username: over.username, Password: over.password,
+		TURNServerAddr: server, Conn: conn, Username: over.username, Password: over.password,
+		LoggerFactory: pionlog.New(slog.New(slog.DiscardHandler)),
 	})
 	if err != nil {
 		return event.NoRoute, fmt.Errorf("make a TURN client: %w", err)
@@ -52,20 +55,37 @@ func (p *prober) allocate(ctx context.Context, over *relay) (event.Code, error) 
 	return event.NoRoute, fmt.Errorf("the relay refuses: %w", err)
 }
 
-// dialRelay opens the transport to the relay as a packet connection.
-func (p *prober) dialRelay(ctx context.Context, over *relay) (net.PacketConn, error) {
+// dialRelay opens the transport to the relay as a packet connection, and says
+// what the relay's address is on it.
+func (p *prober) dialRelay(ctx context.Context, over *relay) (net.PacketConn, string, error) {
 	if over.Proto == stun.ProtoTypeUDP {
-		conn, err := net.ListenPacket("udp", ":0")
-		if err != nil {
-			return nil, fmt.Errorf("open a socket: %w", err)
-		}
-		return conn, nil
+		return listenFor(ctx, over.address())
 	}
 	conn, err := p.dialStream(ctx, over)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	return turn.NewSTUNConn(conn), nil
+	return turn.NewSTUNConn(conn), conn.RemoteAddr().String(), nil
+}
+
+// listenFor opens a UDP socket of the family in which this machine reaches an
+// address, and resolves that: the TURN client asks for a relay of its socket's
+// family.
+func listenFor(ctx context.Context, address string) (net.PacketConn, string, error) {
+	route, err := (&net.Dialer{}).DialContext(ctx, "udp", address) // sends nothing
+	if err != nil {
+		return nil, "", fmt.Errorf("look up the relay: %w", err)
+	}
+	defer route.Close()
+	network := "udp6"
+	if local, ok := route.LocalAddr().(*net.UDPAddr); ok && local.IP.To4() != nil {
+		network = "udp4"
+	}
+	conn, err := net.ListenPacket(network, ":0")
+	if err != nil {
+		return nil, "", fmt.Errorf("open a socket: %w", err)
+	}
+	return conn, route.RemoteAddr().String(), nil
 }
 
 // dialStream connects to the relay by TCP, and TLS if its URI says so.
