@@ -45,7 +45,7 @@ type peer struct {
 	stop      context.CancelFunc
 	closing   chan struct{} // closed by close
 	wg        sync.WaitGroup
-	relay     func(netip.AddrPort) (string, bool)
+	behind    func(netip.AddrPort) (path, protocol string, ok bool)
 
 	// fingerprint is that of the first offer; set before anybody else has the
 	// peer.
@@ -75,7 +75,7 @@ func newPeer(x *Session) (*peer, error) {
 	s := x.c.s
 	log := s.log.With("call", x.c.id, "session", x.id)
 	p := &peer{
-		lines: map[string]upLine{}, slots: map[string]*seatLine{}, relay: s.cfg.Network.Relay,
+		lines: map[string]upLine{}, slots: map[string]*seatLine{}, behind: s.cfg.Network.Behind,
 		log: log, states: make(chan func(*Session), stateQueue), closing: make(chan struct{}),
 	}
 	p.transport = newTransport(transportConfig{
@@ -151,13 +151,13 @@ func (p *peer) selectedPair() *webrtc.ICECandidatePair {
 	return pair
 }
 
-// relayed tells by which transport a relayed client talks to the relay.
-func (p *peer) relayed(c *webrtc.ICECandidate) (transport string, ok bool) {
+// via tells how a client that is behind something of ours comes to it.
+func (p *peer) via(c *webrtc.ICECandidate) (path, protocol string, ok bool) {
 	a, err := netip.ParseAddr(c.Address)
 	if err != nil {
-		return "", false
+		return "", "", false
 	}
-	return p.relay(netip.AddrPortFrom(a.Unmap(), c.Port))
+	return p.behind(netip.AddrPortFrom(a.Unmap(), c.Port))
 }
 
 // line returns a sending m-line.

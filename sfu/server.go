@@ -50,10 +50,11 @@ type Network struct {
 	HideLocal bool
 	// Lite makes the server an ICE-lite agent (RFC 8445, section 2.5).
 	Lite bool
-	// Relay tells by which transport, "udp" or "tcp", the client behind a
-	// remote address talks to our own TURN server; ok is false for an address
-	// that is not relayed. It must not block. May be nil.
-	Relay func(netip.AddrPort) (transport string, ok bool)
+	// Behind tells by which path and protocol a client comes whose remote
+	// address is one of ours: "relay" over "udp", "tcp" or "tls" for our own
+	// TURN server, "websocket" over "tcp" for media through HTTP; ok is false
+	// for any other address. It must not block. May be nil.
+	Behind func(netip.AddrPort) (path, protocol string, ok bool)
 }
 
 // PublicAddress is what the outside sees of a local address.
@@ -105,8 +106,8 @@ func (c *Config) setDefaults() {
 	if len(c.Media.Video) == 0 {
 		c.Media.Video = []string{"vp8"}
 	}
-	if c.Network.Relay == nil {
-		c.Network.Relay = func(netip.AddrPort) (string, bool) { return "", false }
+	if c.Network.Behind == nil {
+		c.Network.Behind = func(netip.AddrPort) (path, protocol string, ok bool) { return "", "", false }
 	}
 	if c.Number == nil {
 		c.Number = func(e event.Event) event.Event { return e }

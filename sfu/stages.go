@@ -146,8 +146,8 @@ func (x *Session) emitPath() {
 	if pair := x.peer.selectedPair(); pair != nil {
 		data["protocol"] = pair.Local.Protocol.String()
 		data["local"] = pair.Local.Address
-		if transport, ok := x.peer.relayed(pair.Remote); ok {
-			data["path"], data["protocol"] = "relay", transport
+		if path, protocol, ok := x.peer.via(pair.Remote); ok {
+			data["path"], data["protocol"] = path, protocol
 		}
 	}
 	if !x.stages.answered.IsZero() {

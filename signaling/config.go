@@ -153,6 +153,9 @@ type Timing struct {
 	MediaTimeout   time.Duration // 10 s
 	RelayRestart   time.Duration // 4.5 s
 	ReportInterval time.Duration // 2 s
+	// TunnelAfter is when a client without a connection may open GET /ws/media,
+	// from its answer on; 0: there is none.
+	TunnelAfter time.Duration
 }
 
 func orDefault[T int | float64 | time.Duration](value *T, fallback T) {

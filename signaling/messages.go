@@ -182,6 +182,7 @@ type (
 		ResumeWindow   float64 `json:"resume_window"`   // seconds a lost socket may take to come back
 		RelayRestart   float64 `json:"relay_restart"`   // seconds after the answer: restart ICE relay-only
 		ReportInterval float64 `json:"report_interval"` // seconds
+		TunnelAfter    float64 `json:"tunnel_after"`    // seconds after the answer: open GET /ws/media; 0: there is none
 	}
 	// Resumed ("resumed") answers resume. What the client has not got follows,
 	// under its old numbers. If Snapshot, not all of that was kept: a state and

@@ -39,6 +39,7 @@ func (s *session) welcome() {
 			ResumeWindow:   cfg.Timing.ResumeWindow.Seconds(),
 			RelayRestart:   cfg.Timing.RelayRestart.Seconds(),
 			ReportInterval: cfg.Timing.ReportInterval.Seconds(),
+			TunnelAfter:    cfg.Timing.TunnelAfter.Seconds(),
 		},
 		Time: toMillis(time.Now()),
 	})

@@ -82,6 +82,14 @@ type Media struct {
 	MaxBitrate      int           `yaml:"max_bitrate"`   // kbit/s
 	Timeout         time.Duration `yaml:"timeout"`
 	StallAfter      time.Duration `yaml:"stall_after"`
+	Tunnel          Tunnel        `yaml:"tunnel"`
+}
+
+// Tunnel is media through the WebSocket, for networks that let only HTTP through.
+type Tunnel struct {
+	Enabled     bool `yaml:"enabled"`
+	MaxSessions int  `yaml:"max_sessions"`
+	Bitrate     int  `yaml:"bitrate"` // kbit/s from one page
 }
 
 // NameFilter chooses network interfaces by patterns of [path.Match]. An empty
@@ -208,6 +216,7 @@ func Default() Config {
 			MaxBitrate:   2500,
 			Timeout:      10 * time.Second,
 			StallAfter:   3 * time.Second,
+			Tunnel:       Tunnel{Enabled: true, MaxSessions: 50, Bitrate: 1500},
 		},
 		TURN: TURN{
 			Enabled:               true,

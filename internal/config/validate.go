@@ -125,6 +125,8 @@ func (v *validator) media(m Media) {
 	}
 	v.duration("media.timeout", m.Timeout, time.Second, time.Minute)
 	v.duration("media.stall_after", m.StallAfter, time.Second, time.Minute)
+	v.number("media.tunnel.max_sessions", m.Tunnel.MaxSessions, 1, 1000)
+	v.number("media.tunnel.bitrate", m.Tunnel.Bitrate, 100, 20_000)
 }
 
 func (v *validator) patterns(key string, patterns []string) {

@@ -43,6 +43,9 @@ func (p *peeked) Read(b []byte) (int, error) {
 	return p.Conn.Read(b)
 }
 
+// NetConn is the connection below, for who wants to set options of its socket.
+func (p *peeked) NetConn() net.Conn { return p.Conn }
+
 // ReadFrom lets net/http send files without copying them through user space.
 func (p *peeked) ReadFrom(r io.Reader) (int64, error) {
 	if rf, ok := p.Conn.(io.ReaderFrom); ok {
@@ -72,6 +75,9 @@ type timedConn struct {
 	leave     func() // gives its place to another, called once
 	leaveOnce sync.Once
 }
+
+// NetConn is the connection below, as of peeked.
+func (t *timedConn) NetConn() net.Conn { return t.Conn }
 
 // Close closes the connection and gives its place to another.
 func (t *timedConn) Close() error {

@@ -22,12 +22,21 @@ const (
 	headerBytes   = 32 << 10 // a token of 8 KiB fits
 )
 
+// tunnelAfter is when a browser without a connection opens GET /ws/media, from
+// the answer on. It has then tried every relay for 2 s, and media is there
+// before 10 s are over.
+const tunnelAfter = 6500 * time.Millisecond
+
 func (s *Server) newSignaling() (*signaling.Server, error) {
 	key, err := s.data.sessionKey()
 	if err != nil {
 		return nil, err
 	}
 	c := s.cfg
+	timing := signaling.Timing{ResumeWindow: c.Signaling.ResumeWindow, MediaTimeout: c.Media.Timeout}
+	if c.Media.Tunnel.Enabled {
+		timing.TunnelAfter = tunnelAfter
+	}
 	return signaling.New(signaling.Config{
 		SFU: signaling.Adapt(s.sfu.Join), Auth: authenticator{s.auth}, SecretKey: key,
 		ICEServers: s.iceServers, Events: located{s.journal, s.sfu}, Recording: c.Recording.Enabled,
@@ -35,7 +44,7 @@ func (s *Server) newSignaling() (*signaling.Server, error) {
 			MessageBytes: c.Signaling.MessageBytes, MessageRate: float64(c.Signaling.MessagesPerSecond),
 			Joins: c.Limits.JoinsPerSecond,
 		},
-		Timing: signaling.Timing{ResumeWindow: c.Signaling.ResumeWindow, MediaTimeout: c.Media.Timeout},
+		Timing: timing,
 		Log:    s.log.With("part", "signaling"),
 	})
 }
@@ -54,6 +63,9 @@ func (s *Server) newHTTP() error {
 	signals := s.signals.Handler()
 	for _, p := range []string{"/ws", "/whip/", "/whep/"} {
 		mux.Handle(p, signals)
+	}
+	if s.tunnel != nil {
+		mux.Handle("/ws/media", s.tunnel)
 	}
 	pages, err := web.Handler(web.Config{RecordingOff: !s.cfg.Recording.Enabled})
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"consilium/internal/metrics"
 	"consilium/internal/muxconn"
 	"consilium/internal/portmux"
+	"consilium/internal/tunnel"
 	"consilium/signaling"
 	"consilium/turn"
 )
@@ -25,6 +26,9 @@ func (s *Server) registerMetrics() error {
 	registerPorts(r, s.network.ports)
 	if s.turn != nil {
 		registerTURN(r, s.turn)
+	}
+	if s.tunnel != nil {
+		registerTunnel(r, s.tunnel)
 	}
 	if err := r.Err(); err != nil {
 		return fmt.Errorf("register metrics: %w", err)
@@ -115,6 +119,29 @@ func registerTURN(r *metrics.Registry, t *turn.Server) {
 	r.CounterMapFunc("consilium_turn_denied_total", "TURN requests that were refused, by reason.",
 		"reason", func() map[string]uint64 { return t.Stats().Denied })
 	r.CounterMapFunc("consilium_turn_dropped_total", "Datagrams of TURN clients that were dropped, by reason.",
+		"reason", func() map[string]uint64 { return t.Stats().Dropped })
+}
+
+func registerTunnel(r *metrics.Registry, t *tunnel.Server) {
+	r.GaugeFunc("consilium_tunnels", "Sessions whose media goes through the WebSocket.",
+		func() float64 { return float64(t.Stats().Open) })
+	counter := func(name, help string, value func(tunnel.Stats) uint64) {
+		r.CounterFunc(name, help, func() float64 { return float64(value(t.Stats())) })
+	}
+	counter("consilium_tunnels_total", "Tunnels that were opened.", func(x tunnel.Stats) uint64 { return x.Opened })
+	counter("consilium_tunnels_resumed_total", "Media sockets that took over a tunnel.", func(x tunnel.Stats) uint64 { return x.TakenOver })
+	counter("consilium_tunnels_refused_total", "Media sockets that were refused.", func(x tunnel.Stats) uint64 { return x.Refused })
+	r.CounterMapFunc("consilium_tunnel_bytes_total", "Bytes of frames in tunnels, by direction.",
+		"direction", func() map[string]uint64 {
+			x := t.Stats()
+			return map[string]uint64{"from_client": x.BytesFromPages, "to_client": x.BytesToPages}
+		})
+	r.CounterMapFunc("consilium_tunnel_frames_total", "Frames in tunnels, by direction.",
+		"direction", func() map[string]uint64 {
+			x := t.Stats()
+			return map[string]uint64{"from_client": x.FramesFromPages, "to_client": x.FramesToPages}
+		})
+	r.CounterMapFunc("consilium_tunnel_dropped_total", "Frames in tunnels that were dropped, by reason.",
 		"reason", func() map[string]uint64 { return t.Stats().Dropped })
 }
 

@@ -21,6 +21,7 @@ import (
 	"consilium/internal/event"
 	"consilium/internal/journal"
 	"consilium/internal/metrics"
+	"consilium/internal/tunnel"
 	"consilium/internal/webhook"
 	"consilium/recorder"
 	"consilium/sfu"
@@ -45,6 +46,7 @@ type Server struct {
 	turn     *turn.Server // nil: TURN is off
 	sfu      *sfu.Server
 	signals  *signaling.Server
+	tunnel   *tunnel.Server // nil: media.tunnel is off
 	http     *http.Server
 	plain    *http.Server // beside TLS: redirects; else nil
 	failStop *failStop    // nil: calls go on when their recording fails
@@ -112,6 +114,11 @@ func New(cfg config.Config, log *slog.Logger) (_ *Server, err error) {
 	if s.signals, err = s.newSignaling(); err != nil {
 		return nil, err
 	}
+	if cfg.Media.Tunnel.Enabled {
+		if s.tunnel, err = s.newTunnel(); err != nil {
+			return nil, err
+		}
+	}
 	if err = s.newHTTP(); err != nil {
 		return nil, err
 	}
@@ -155,7 +162,7 @@ func (s *Server) newSFU() (*sfu.Server, error) {
 		Events: s.journal,
 		Number: s.journal.Number,
 		Network: sfu.Network{
-			UDP: s.network.udp, TCP: s.network.tcp, Addresses: s.network.addresses, Relay: s.relayTransport,
+			UDP: s.network.udp, TCP: s.network.tcp, Addresses: s.network.addresses, Behind: s.behind,
 			Public: s.network.public, HideLocal: !c.Media.OwnAddresses, Lite: iceLite(c.Media),
 		},
 		Media: sfu.MediaConfig{
@@ -231,6 +238,9 @@ func (s *Server) Run(ctx context.Context) error {
 	top := newStage("calls")
 	top.run("sfu", s.sfu.Run)
 	top.run("signaling", s.signals.Run)
+	if s.tunnel != nil {
+		top.run("tunnel", s.tunnel.Run)
+	}
 
 	s.runHTTP(middle)
 	close(s.ready)

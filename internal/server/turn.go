@@ -13,12 +13,19 @@ import (
 	"consilium/turn"
 )
 
-// relayTransport tells how a relayed client reaches the relay.
-func (s *Server) relayTransport(a netip.AddrPort) (string, bool) {
-	if s.turn == nil || !muxconn.IsVirtual(a.Addr()) {
-		return "", false
+// behind tells how a client comes that a virtual address stands for.
+func (s *Server) behind(a netip.AddrPort) (path, protocol string, ok bool) {
+	if !muxconn.IsVirtual(a.Addr()) {
+		return "", "", false
 	}
-	return s.turn.Transport(a)
+	if s.tunnel != nil && s.tunnel.Tunnelled(a) {
+		return "websocket", "tcp", true
+	}
+	if s.turn == nil {
+		return "", "", false
+	}
+	protocol, ok = s.turn.Transport(a)
+	return "relay", protocol, ok
 }
 
 func (s *Server) newTURN() (*turn.Server, error) {

@@ -158,6 +158,7 @@ export const SUBPROTOCOL = 'consilium.v1';
  * @property {number} resume_window
  * @property {number} relay_restart
  * @property {number} report_interval
+ * @property {number} tunnel_after
  */
 /**
  * @typedef {object} Resumed
