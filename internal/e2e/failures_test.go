@@ -6,14 +6,12 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
-	"consilium/internal/auth"
 	"consilium/internal/browser"
 	"consilium/internal/config"
 	"consilium/internal/event"
@@ -126,37 +124,6 @@ func TestADeviceThatCannotBeHadIsNamed(t *testing.T) {
 	}
 }
 
-func TestALinkThatIsNotGoodIsNamed(t *testing.T) {
-	l := start(t, nil)
-	b := browser.Start(t, browser.Options{})
-	for code, claims := range map[event.Code]jwt.MapClaims{
-		event.TokenBad:     {"iss": "somebody-else"},
-		event.TokenExpired: {"exp": time.Now().Add(-time.Hour).Unix()},
-		event.TokenEarly:   {"nbf": time.Now().Add(time.Hour).Unix(), "exp": time.Now().Add(2 * time.Hour).Unix()},
-	} {
-		t.Run(string(code), func(t *testing.T) {
-			l := l.in(t)
-			p := l.open(b, string(code), l.invite(l.url, string(code), claims))
-			p.agree()
-			p.WaitVisible("failed")
-			p.isTold(code)
-			if code != event.TokenBad { // nobody knows whose that was
-				l.hearsFailure(string(code), code, event.StageSocket)
-			}
-		})
-	}
-}
-
-func TestARefusalToBeRecordedIsNamed(t *testing.T) {
-	l := start(t, nil)
-	p := l.open(browser.Start(t, browser.Options{}), "patient", l.invite(l.url, "patient", nil))
-	p.Click("consent-refuse")
-	p.WaitVisible("failed")
-	p.isTold(event.ConsentDeclined)
-	l.waitEvent(event.ConsentRefused, "patient", patience)
-	l.hearsFailure("patient", event.ConsentDeclined, event.StagePage)
-}
-
 func TestAPageWithoutHTTPSIsNamed(t *testing.T) {
 	l := start(t, nil)
 	b := browser.Start(t, browser.Options{Args: []string{"--host-resolver-rules=MAP clinic.test 127.0.0.1"}})
@@ -222,77 +189,6 @@ func TestAFrameThatKeepsTheCameraBackIsNamed(t *testing.T) {
 	}
 }
 
-func TestASocketThatIsNotLetThroughIsNamed(t *testing.T) {
-	l := start(t, nil)
-	b := browser.Start(t, browser.Options{})
-	base := l.proxy("", "/ws", nil)
-	p := l.open(b, "patient", l.invite(base, "patient", nil))
-	p.agree()
-	p.WaitVisible("connecting")
-	p.isTold(event.SignalLost)
-	l.hearsFailure("patient", event.SignalLost, event.StageSocket)
-}
-
-func TestASocketThatIsCutIsNamedUntilItIsBack(t *testing.T) {
-	l := start(t, nil)
-	b := browser.Start(t, browser.Options{})
-	c := newCutter(t, l.server.Address())
-	base := "http://" + c.listener.Addr().String()
-	p := l.open(b, "patient", l.invite(base, "patient", nil))
-	p.agree()
-	p.WaitVisible("call")
-	p.WaitFor("media", `document.querySelector('[data-testid=call]').dataset.media === 'connected'`)
-	c.set(true)
-	p.isTold(event.SignalLost)
-	c.set(false)
-	p.WaitGone("failure")
-	call := l.waitEvent(event.ParticipantJoined, "patient", patience).Call
-	l.waitNote(call, "patient", event.SignalLost)
-}
-
-// waitNote waits until the call's journal has a line of a participant's own log
-// with this code.
-func (l *lab) waitNote(call, identity string, code event.Code) {
-	l.t.Helper()
-	ticker := time.NewTicker(100 * time.Millisecond)
-	defer ticker.Stop()
-	for deadline := time.Now().Add(patience); ; <-ticker.C {
-		var timeline struct{ Events []event.Event }
-		l.get("/v1/calls/"+call+"/journal", &timeline)
-		found := slices.ContainsFunc(timeline.Events, func(e event.Event) bool {
-			return e.Type == event.NoteClient && e.Participant == identity && e.Code == code
-		})
-		if found {
-			return
-		}
-		if time.Now().After(deadline) {
-			l.t.Fatalf("no %s of %s in the journal", code, identity)
-		}
-	}
-}
-
-func TestASecondWindowOfTheSamePersonEndsTheFirst(t *testing.T) {
-	l := start(t, nil)
-	b := browser.Start(t, browser.Options{})
-	first := l.enter(b, "room", "doctor", auth.RoleDoctor)
-	second := l.enter(b, "room", "doctor", auth.RoleDoctor)
-	first.WaitFor("the end", `document.querySelector('[data-testid=ended]')?.dataset.code === 'SESSION_REPLACED'`)
-	second.WaitVisible("call")
-}
-
-func TestThatNobodyComesIsNamedUntilSomebodyDoes(t *testing.T) {
-	l := start(t, nil)
-	b := browser.Start(t, browser.Options{})
-	p := l.visit(b, "room", "doctor", auth.RoleDoctor, browser.PageOptions{})
-	p.Eval(`document.documentElement.dataset.peerAbsent = '1.5'`, nil)
-	p.join()
-	p.isTold(event.PeerAbsent)
-	l.waitNote(l.waitEvent(event.ParticipantJoined, "doctor", patience).Call, "doctor", event.PeerAbsent)
-	l.bot("room", "patient", auth.RolePatient, nil)
-	p.WaitVisible("tile")
-	p.WaitGone("failure")
-}
-
 func TestADeviceWithoutANetworkIsNamed(t *testing.T) {
 	l := start(t, func(c *config.Config) { c.TURN.Enabled = false })
 	// As a policy or an extension may have it: relays only, and there is none.
@@ -304,12 +200,4 @@ func TestADeviceWithoutANetworkIsNamed(t *testing.T) {
 	p.WaitVisible("call")
 	p.isTold(event.NoCandidates)
 	l.hearsFailure("patient", event.NoCandidates, event.StageICE)
-}
-
-func TestAServerThatStopsIsNamed(t *testing.T) {
-	l := start(t, nil)
-	p := l.enter(browser.Start(t, browser.Options{}), "room", "doctor", auth.RoleDoctor)
-	l.stop()
-	p.WaitVisible("failed")
-	p.isTold(event.ServerRestart)
 }

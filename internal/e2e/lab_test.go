@@ -60,13 +60,22 @@ func start(t *testing.T, edit func(*config.Config)) *lab {
 		t.Fatal(err)
 	}
 	l.auth = authority
+	l.run()
+	return l
+}
+
+// run runs the server until stop, or the test's end. After a stop it may be
+// called again: the server then comes back as it was, with the same data.
+func (l *lab) run() {
+	t := l.t
+	t.Helper()
 	log := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelInfo}))
-	if l.server, err = server.New(cfg, log); err != nil {
-		t.Fatal(err)
-	}
+	s, err := server.New(l.cfg, log)
+	l.must(err)
+	l.server = s
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- l.server.Run(ctx) }()
+	go func() { ended <- s.Run(ctx) }()
 	stopped := false
 	l.stop = func() {
 		if stopped {
@@ -85,13 +94,12 @@ func start(t *testing.T, edit func(*config.Config)) *lab {
 	}
 	t.Cleanup(l.stop)
 	select {
-	case <-l.server.Ready():
+	case <-s.Ready():
 	case err := <-ended:
 		stopped = true
 		t.Fatalf("server ended before it was ready: %v", err)
 	}
-	l.url = "http://" + l.server.Address()
-	return l
+	l.url = "http://" + s.Address()
 }
 
 // testWriter is the test's log as a writer.
