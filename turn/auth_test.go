@@ -1,6 +1,7 @@
 package turn
 
 import (
+	"net"
 	"strconv"
 	"strings"
 	"testing"
@@ -130,17 +131,73 @@ func TestPreviousSecretIsAcceptedUntilItIsRotatedOut(t *testing.T) {
 				t.Errorf("Refresh with the previous secret: %d", code)
 			}
 			b.secrets.mu.Lock()
-			if n := len(b.secrets.old); n != 0 {
+			if n := len(b.secrets.noted); n != 0 {
 				t.Errorf("%d notes about requests left", n)
 			}
 			b.secrets.mu.Unlock()
 			if err := b.SetSecrets(last, next); err != nil {
 				t.Fatal(err)
 			}
-			if code, _ := old.request(stun.MethodRefresh, lifetimeAttr(600)); code != 401 {
-				t.Errorf("Refresh with the secret before the previous: %d, want 401", code)
+			if code, _ := dialRaw(t, network, to, old.cred).request(stun.MethodAllocate, overUDP); code != 401 {
+				t.Errorf("Allocate with the secret before the previous: %d, want 401", code)
 			}
 		})
+	}
+}
+
+func TestRunningAllocationsOutliveEveryRotation(t *testing.T) {
+	b := start(t, nil)
+	media := peerAttr(b.media.Advertised()[0])
+	clients := map[string]*raw{
+		"UDP": b.client(t, b.mint(t, Session, "s1")), "TCP": dialRaw(t, "tcp", b.tcp, b.mint(t, User, "alice")),
+	}
+	for _, c := range clients {
+		c.allocate()
+	}
+	secrets := []string{testSecret}
+	for i := range maxRetired {
+		secrets = append([]string{"a secret for the rotation of number " + strconv.Itoa(i)}, secrets[:min(1, len(secrets))]...)
+		if err := b.SetSecrets(secrets...); err != nil {
+			t.Fatal(err)
+		}
+		for name, c := range clients {
+			if code, _ := c.request(stun.MethodRefresh, lifetimeAttr(600)); code != 0 {
+				t.Errorf("%s: Refresh after rotation %d: %d", name, i, code)
+			}
+			if code, _ := c.request(stun.MethodCreatePermission, media); code != 0 {
+				t.Errorf("%s: CreatePermission after rotation %d: %d", name, i, code)
+			}
+		}
+	}
+	for name, c := range clients {
+		if code, _ := c.request(stun.MethodAllocate, overUDP); code != 401 {
+			t.Errorf("%s: a second Allocate with a retired secret: %d, want 401", name, code)
+		}
+	}
+	b.ended.Store("s1", true) // what ends a session ends its relay all the same
+	if code, _ := clients["UDP"].request(stun.MethodRefresh, lifetimeAttr(600)); code != 401 {
+		t.Errorf("Refresh of an ended session: %d, want 401", code)
+	}
+}
+
+func TestNotesAboutSignaturesAreBounded(t *testing.T) {
+	s := newSecrets(testRealm, []string{"the secret that comes next", testSecret})
+	cred, err := mint(testSecret, User, "alice", time.Hour, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := stun.MustBuild(stun.TransactionID, stun.NewType(stun.MethodAllocate, stun.ClassRequest),
+		stun.NewUsername(cred.Username), stun.NewRealm(testRealm), stun.NewNonce("stale"),
+		stun.NewLongTermIntegrity(cred.Username, testRealm, cred.Password))
+	from := func(i int) net.Addr { return &net.UDPAddr{IP: net.IPv4(10, 0, byte(i>>8), byte(i)), Port: 1} }
+	for i := range maxNotes + 10 {
+		s.look(m.Raw, from(i))
+	}
+	if n := len(s.noted); n == 0 || n > maxNotes {
+		t.Errorf("%d notes, want at most %d", n, maxNotes)
+	}
+	if s.of(from(maxNotes+9)) != testSecret {
+		t.Error("the last request is not noted")
 	}
 }
 

@@ -13,19 +13,21 @@ import (
 const (
 	DefaultSessionTTL     = 10 * time.Minute
 	DefaultUserTTL        = 24 * time.Hour
-	DefaultMaxAllocations = 4096
 	DefaultMaxConnections = 4096
 	DefaultIdle           = 15 * time.Second
 )
 
-// maxPeers is how many permissions, and how many channels, one allocation may
-// have. An SFU has one media address per local address and family; who asks
-// for more is scanning, and pion/turn looks channels up one by one.
+// maxPeers is how many permissions, and how many channels, one allocation of a
+// closed relay may have. An SFU has one media address per local address and
+// family; who asks for more is scanning, and pion/turn looks channels up one by
+// one.
 const maxPeers = 8
 
-// Limits bound what one credential may use. Zero means the default.
+// Limits bound what may be used at a time. Zero means the default.
 type Limits struct {
-	Allocations int // at a time
+	Allocations int
+	Permissions int // addresses of peers, of all allocations together
+	Channels    int // of all allocations together
 	Bandwidth   int // bits per second, each way
 }
 
@@ -47,24 +49,29 @@ type Config struct {
 	UDP []net.PacketConn
 	TCP []net.Listener
 
-	// OpenRelay opens the relayed transport address of an allocation; network
-	// is "udp4" or "udp6", port the one it must have, or 0. LocalAddr must be a
-	// *net.UDPAddr, and Close must end a pending ReadFrom.
+	// OpenRelay opens the relayed transport address of an allocation of the
+	// closed relay; network is "udp4" or "udp6", port the one it must have, or
+	// 0. LocalAddr must be a *net.UDPAddr, and Close must end a pending
+	// ReadFrom. It is not used if Open is set.
 	OpenRelay func(network string, port uint16) (net.PacketConn, error)
-	// Media are the SFU's media addresses: the only peers there are.
+	// Media are the SFU's media addresses: the only peers there are, unless
+	// Open is set.
 	Media []netip.AddrPort
+	// Open makes the relay an open one; nil leaves it closed.
+	Open *Open
 
 	// Live reports whether a session lives. It is asked at every request made
 	// with the session's credential, from any goroutine, and must not block.
 	// Nil means that all do.
 	Live func(session string) bool
 
-	// PerSession and PerUser limit credentials by kind; the defaults are 16
-	// allocations with 20 Mbit/s, and 64 with 100 Mbit/s.
-	PerSession, PerUser Limits
-	// MaxAllocations bounds all allocations together, MaxConnections all TCP
-	// connections. Zero means 4096 each.
-	MaxAllocations, MaxConnections int
+	// PerSession and PerUser limit one session or username, Total all of them
+	// together. Defaults: 16 allocations, 128 permissions and channels and
+	// 20 Mbit/s a session; four times that a user; 4096, 65536 and 1 Gbit/s in
+	// total.
+	PerSession, PerUser, Total Limits
+	// MaxConnections bounds TCP connections. Zero means 4096.
+	MaxConnections int
 	// Idle is how long a TCP connection may be without an allocation. Zero
 	// means 15 s.
 	Idle time.Duration
@@ -80,13 +87,18 @@ func (c *Config) check() error {
 		return errors.New("turn: no realm")
 	case len(c.UDP) == 0 && len(c.TCP) == 0:
 		return errors.New("turn: nothing to listen on")
-	case c.OpenRelay == nil:
+	case c.OpenRelay == nil && c.Open == nil:
 		return errors.New("turn: no relay")
 	case len(c.Media) == 0:
 		return errors.New("turn: no media addresses, so the relay would lead nowhere")
 	}
 	if err := checkSecrets(c.Secrets); err != nil {
 		return err
+	}
+	if c.Open != nil {
+		if err := c.Open.check(); err != nil {
+			return err
+		}
 	}
 	for _, conn := range c.UDP {
 		addr, ok := conn.LocalAddr().(*net.UDPAddr)
@@ -112,11 +124,9 @@ func sameSocket(local, media netip.AddrPort) bool {
 func (c *Config) setDefaults() {
 	setDefault(&c.SessionTTL, DefaultSessionTTL)
 	setDefault(&c.UserTTL, DefaultUserTTL)
-	setDefault(&c.PerSession.Allocations, 16)
-	setDefault(&c.PerSession.Bandwidth, 20_000_000)
-	setDefault(&c.PerUser.Allocations, 64)
-	setDefault(&c.PerUser.Bandwidth, 100_000_000)
-	setDefault(&c.MaxAllocations, DefaultMaxAllocations)
+	c.PerSession.setDefaults(Limits{Allocations: 16, Permissions: 128, Channels: 128, Bandwidth: 20_000_000})
+	c.PerUser.setDefaults(Limits{Allocations: 64, Permissions: 512, Channels: 512, Bandwidth: 80_000_000})
+	c.Total.setDefaults(Limits{Allocations: 4096, Permissions: 65536, Channels: 65536, Bandwidth: 1_000_000_000})
 	setDefault(&c.MaxConnections, DefaultMaxConnections)
 	setDefault(&c.Idle, DefaultIdle)
 	if c.Live == nil {
@@ -128,6 +138,13 @@ func (c *Config) setDefaults() {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+}
+
+func (l *Limits) setDefaults(def Limits) {
+	setDefault(&l.Allocations, def.Allocations)
+	setDefault(&l.Permissions, def.Permissions)
+	setDefault(&l.Channels, def.Channels)
+	setDefault(&l.Bandwidth, def.Bandwidth)
 }
 
 func setDefault[T comparable](v *T, def T) {

@@ -1,6 +1,7 @@
 package turn
 
 import (
+	"math"
 	"net"
 	"strings"
 
@@ -31,33 +32,33 @@ func (s *Server) events() pion.EventHandler {
 			s.clients.allocated(src, dst, false)
 		},
 		OnPermissionCreated: func(_, _ net.Addr, _, _, _ string, relayed net.Addr, _ net.IP) {
-			s.peerAdded(relayed, func(r *relay) int32 { return r.permissions.Add(1) })
+			s.hold(relayed, permission)
 		},
 		OnPermissionDeleted: func(_, _ net.Addr, _, _, _ string, relayed net.Addr, _ net.IP) {
-			if r := s.accounts.relayAt(relayed.String()); r != nil {
-				r.permissions.Add(-1)
-			}
+			s.accounts.release(relayed.String(), permission)
 		},
 		OnChannelCreated: func(_, _ net.Addr, _, _, _ string, relayed, _ net.Addr, number uint16) {
 			if number < minChannel || number > maxChannel {
 				s.kill(s.accounts.relayAt(relayed.String()), deniedChannel)
 				return
 			}
-			s.peerAdded(relayed, func(r *relay) int32 { return r.channels.Add(1) })
+			s.hold(relayed, channel)
 		},
 		OnChannelDeleted: func(_, _ net.Addr, _, _, _ string, relayed, _ net.Addr, _ uint16) {
-			if r := s.accounts.relayAt(relayed.String()); r != nil {
-				r.channels.Add(-1)
-			}
+			s.accounts.release(relayed.String(), channel)
 		},
 	}
 }
 
-// peerAdded counts a permission or channel of an allocation and ends the
-// allocation if it has too many.
-func (s *Server) peerAdded(relayed net.Addr, count func(*relay) int32) {
-	if r := s.accounts.relayAt(relayed.String()); r != nil && count(r) > maxPeers {
-		s.kill(r, deniedTooManyPeers)
+// hold counts a permission or channel of an allocation and ends the allocation
+// if it, its account or the server has too many.
+func (s *Server) hold(relayed net.Addr, h holding) {
+	most := maxPeers
+	if s.open != nil {
+		most = math.MaxInt // its account's limit is enough
+	}
+	if r, why, ok := s.accounts.hold(relayed.String(), h, most); !ok {
+		s.kill(r, why)
 	}
 }
 
@@ -70,10 +71,11 @@ func (s *Server) kill(r *relay, why denial) {
 	}
 }
 
-// permit is Pion's PermissionHandler. It knows the peer's IP only; the port is
-// looked at in relay.WriteTo.
+// permit is Pion's PermissionHandler, asked at CreatePermission and ChannelBind.
+// It knows the peer's IP only; the port is looked at in relay.WriteTo, at every
+// datagram.
 func (s *Server) permit(_ net.Addr, peer net.IP) bool {
-	if s.media.hasIP(peer) {
+	if s.reach.mayPermit(peer) {
 		return true
 	}
 	s.stats.denied[deniedPeer].Add(1)

@@ -4,24 +4,22 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net"
-	"net/netip"
 	"strings"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	pion "github.com/pion/turn/v5"
 )
 
 // relay is an allocation's relayed transport address. It lets through what
-// goes to the SFU's media addresses, within the account's bandwidth.
+// goes to peers that there may be, within the account's bandwidth and that of
+// all.
 type relay struct {
 	net.PacketConn
 	srv     *Server
+	relayed *net.UDPAddr // as the client knows it
 	labels  Allocations
 	account *account // set by accounts.add
-
-	permissions, channels atomic.Int32
+	held    holdings // guarded by accounts.mu
 
 	closeOnce sync.Once
 	closeErr  error
@@ -30,17 +28,22 @@ type relay struct {
 
 // WriteTo relays what the client sends.
 func (r *relay) WriteTo(b []byte, to net.Addr) (int, error) {
+	s := r.srv
 	udp, ok := to.(*net.UDPAddr)
-	if !ok || !r.srv.media.has(udp.AddrPort()) {
-		r.srv.stats.dropped[dropNotMedia].Add(1)
+	if !ok || !s.reach.mayRelay(udp.AddrPort()) {
+		why := dropNotMedia
+		if s.open != nil {
+			why = dropPeer
+		}
+		s.stats.dropped[why].Add(1)
 		return len(b), nil
 	}
-	if !r.account.up.AllowN(time.Now(), len(b)) {
-		r.srv.stats.dropped[dropBandwidth].Add(1)
+	if why, ok := spend(r.account.up, s.accounts.up, len(b)); !ok {
+		s.stats.dropped[why].Add(1)
 		return len(b), nil
 	}
 	n, err := r.PacketConn.WriteTo(b, to)
-	r.srv.stats.fromClient.Add(uint64(n))
+	s.stats.fromClient.Add(uint64(n))
 	return n, err
 }
 
@@ -53,8 +56,8 @@ func (r *relay) ReadFrom(b []byte) (int, net.Addr, error) {
 			r.readDone.Do(r.srv.wg.Done)
 			return n, from, err
 		}
-		if !r.account.down.AllowN(time.Now(), n) {
-			r.srv.stats.dropped[dropBandwidth].Add(1)
+		if why, ok := spend(r.account.down, r.srv.accounts.down, n); !ok {
+			r.srv.stats.dropped[why].Add(1)
 			continue
 		}
 		r.srv.stats.toClient.Add(uint64(n))
@@ -72,8 +75,7 @@ func (r *relay) Close() error {
 	return r.closeErr
 }
 
-// generator is Pion's RelayAddressGenerator for the closed relay, one per
-// transport of clients.
+// generator is Pion's RelayAddressGenerator, one per transport of clients.
 type generator struct {
 	srv       *Server
 	transport string // "udp" or "tcp"
@@ -93,19 +95,17 @@ func (g *generator) Validate() error { return nil }
 func (g *generator) AllocatePacketConn(cfg pion.AllocateListenerConfig) (net.PacketConn, net.Addr, error) {
 	s := g.srv
 	if cfg.UserID == "" {
-		p := newProbe()
-		return p, p.addr, nil
+		return s.probe()
 	}
-	inner, err := s.cfg.OpenRelay(cfg.Network, uint16(cfg.RequestedPort))
+	inner, relayed, err := s.openRelay(cfg.Network, uint16(cfg.RequestedPort))
 	if err != nil {
-		s.stats.denied[deniedFamily].Add(1)
 		return nil, nil, err
 	}
-	r := &relay{PacketConn: inner, srv: s, labels: Allocations{Transport: g.transport, Family: "ipv4"}}
+	r := &relay{PacketConn: inner, srv: s, relayed: relayed, labels: Allocations{Transport: g.transport, Family: "ipv4"}}
 	if cfg.Network == "udp6" {
 		r.labels.Family = "ipv6"
 	}
-	if why, ok := s.accounts.add(r, cfg.UserID, s.limitsOf(cfg.UserID), s.cfg.MaxAllocations); !ok {
+	if why, ok := s.accounts.add(r, cfg.UserID, s.limitsOf(cfg.UserID)); !ok {
 		s.stats.denied[why].Add(1)
 		_ = inner.Close()
 		return nil, nil, errQuota
@@ -119,25 +119,56 @@ func (g *generator) AllocatePacketConn(cfg pion.AllocateListenerConfig) (net.Pac
 		return nil, nil, errRevoked
 	}
 	s.wg.Add(1)
-	return r, r.LocalAddr(), nil
+	return r, r.relayed, nil
+}
+
+// openRelay opens what an allocation relays through and returns it with its
+// relayed address.
+func (s *Server) openRelay(network string, port uint16) (net.PacketConn, *net.UDPAddr, error) {
+	if s.open == nil {
+		conn, err := s.cfg.OpenRelay(network, port)
+		if err != nil {
+			s.stats.denied[deniedFamily].Add(1)
+			return nil, nil, err
+		}
+		return conn, conn.LocalAddr().(*net.UDPAddr), nil
+	}
+	conn, relayed, err := s.open.listen(network, port)
+	switch {
+	case errors.Is(err, errNoFamily):
+		s.stats.denied[deniedFamily].Add(1)
+		return nil, nil, err
+	case err != nil:
+		s.stats.denied[deniedCapacity].Add(1)
+		return nil, nil, err
+	}
+	return conn, net.UDPAddrFromAddrPort(relayed), nil
 }
 
 // probe is what Pion gets when it looks for an even port (RFC 8656 section
 // 7.2): it opens relays for nobody and closes them until one has an even port,
-// and then asks for a relay with that port. Virtual addresses have every port
-// free, so it is told a random even one.
+// and then asks for a relay with that port. So it is told a random even one
+// that is free; virtual addresses have every port free.
 type probe struct {
 	net.PacketConn // nil: a probe is only closed
-	addr           *net.UDPAddr
 }
 
-func newProbe() *probe {
+func (s *Server) probe() (net.PacketConn, net.Addr, error) {
 	const first, pairs = 1024, (65536 - 1024) / 2
-	return &probe{addr: &net.UDPAddr{IP: net.IPv4zero, Port: first + 2*rand.N(pairs)}}
+	port := first + 2*rand.N(pairs)
+	if s.open != nil {
+		even, ok := s.open.evenPort()
+		if !ok {
+			s.stats.denied[deniedCapacity].Add(1)
+			return nil, nil, errNoPort
+		}
+		port = int(even)
+	}
+	return probe{}, &net.UDPAddr{IP: net.IPv4zero, Port: port}, nil
 }
 
 // Close does nothing.
-func (*probe) Close() error { return nil }
+func (probe) Close() error { return nil }
 
 // AllocateListener refuses TCP allocations.
 func (g *generator) AllocateListener(pion.AllocateListenerConfig) (net.Listener, net.Addr, error) {
@@ -149,36 +180,4 @@ func (g *generator) AllocateListener(pion.AllocateListenerConfig) (net.Listener,
 func (g *generator) AllocateConn(pion.AllocateConnConfig) (net.Conn, error) {
 	g.srv.stats.denied[deniedTCPRelay].Add(1)
 	return nil, errTCPRelay
-}
-
-// mediaSet is the set of the SFU's media addresses. It never changes.
-type mediaSet struct {
-	addrs map[netip.AddrPort]struct{}
-	ips   map[netip.Addr]struct{}
-}
-
-func newMediaSet(list []netip.AddrPort) *mediaSet {
-	m := &mediaSet{addrs: make(map[netip.AddrPort]struct{}), ips: make(map[netip.Addr]struct{})}
-	for _, a := range list {
-		ip := a.Addr().Unmap()
-		m.addrs[netip.AddrPortFrom(ip, a.Port())] = struct{}{}
-		m.ips[ip] = struct{}{}
-	}
-	return m
-}
-
-// has reports whether a is a media address. IPv4 addresses mapped into IPv6
-// count as what they map: Pion hands them over in either form.
-func (m *mediaSet) has(a netip.AddrPort) bool {
-	_, ok := m.addrs[netip.AddrPortFrom(a.Addr().Unmap(), a.Port())]
-	return ok
-}
-
-func (m *mediaSet) hasIP(ip net.IP) bool {
-	a, ok := netip.AddrFromSlice(ip)
-	if !ok {
-		return false
-	}
-	_, ok = m.ips[a.Unmap()]
-	return ok
 }

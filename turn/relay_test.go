@@ -171,7 +171,7 @@ func TestEvenPortAndItsReservationAreHonoured(t *testing.T) {
 
 func TestQuotasHoldInARow(t *testing.T) {
 	b := start(t, func(c *Config) {
-		c.PerSession.Allocations, c.PerUser.Allocations, c.MaxAllocations = 2, 5, 4
+		c.PerSession.Allocations, c.PerUser.Allocations, c.Total.Allocations = 2, 5, 4
 	})
 	cred := b.mint(t, Session, "s1")
 	first := b.client(t, cred)
@@ -242,7 +242,7 @@ func TestAllocationWithTooManyChannelsDies(t *testing.T) {
 		}
 	}
 	b.relays(t, 1)
-	if got := b.Stats().Denied["too_many_peers"]; got != 1 {
+	if got := b.Stats().Denied["channels"]; got != 1 {
 		t.Errorf("%d counted, want 1", got)
 	}
 	if code, _ := other.request(stun.MethodRefresh, lifetimeAttr(600)); code != 0 {

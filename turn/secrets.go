@@ -2,36 +2,53 @@ package turn
 
 import (
 	"net"
+	"slices"
 	"sync"
 
 	"github.com/pion/stun/v4"
 	pion "github.com/pion/turn/v5"
 )
 
-// secrets are the current secret and, after a rotation, the previous one.
+// maxRetired is how many secrets before the previous one are remembered.
+const maxRetired = 8
+
+// maxNotes is how many notes there may be. What is in hand is one request a
+// reader; the rest are of requests that Pion refused without asking for a key.
+const maxNotes = 4096
+
+// secrets are the current secret, after a rotation the previous one, and those
+// retired since the start. A retired one makes no allocation, but it goes on
+// signing for the allocations it has made: a rotation must not end a call.
 //
-// Pion asks for a key before it looks at the signature, so it can't try two.
+// Pion asks for a key before it looks at the signature, so it can't try several.
 // The reader of each socket therefore looks at requests first, and notes those
-// that are signed with the previous secret; Pion handles them on the same
-// goroutine right after. Nothing is noted for a signature that is not ours, so
-// the notes can't be made to grow from outside.
+// that are signed with another secret than the current one; Pion handles them
+// on the same goroutine right after. Nothing is noted for a signature that is
+// not ours.
 type secrets struct {
 	realm string
 
-	mu   sync.Mutex
-	list []string
-	old  map[string]struct{} // source addresses whose request in hand is signed with list[1]
+	mu      sync.Mutex
+	list    []string          // current, previous
+	retired []string          // newest first
+	noted   map[string]string // secret of the request in hand, by its source
 }
 
 func newSecrets(realm string, list []string) *secrets {
-	return &secrets{realm: realm, list: list, old: make(map[string]struct{})}
+	return &secrets{realm: realm, list: list, noted: make(map[string]string)}
 }
 
+// set replaces the secrets; what is not among them any more is retired.
 func (s *secrets) set(list []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.list = list
-	clear(s.old)
+	known := slices.Concat(s.list, s.retired)
+	s.list, s.retired = slices.Clone(list), nil
+	for _, secret := range known {
+		if !slices.Contains(list, secret) && len(s.retired) < maxRetired {
+			s.retired = append(s.retired, secret)
+		}
+	}
 }
 
 func (s *secrets) current() string {
@@ -40,44 +57,55 @@ func (s *secrets) current() string {
 	return s.list[0]
 }
 
-func (s *secrets) previous() (string, bool) {
+// others returns the secrets that may have signed a request, but the current
+// one. None is made by a retired secret that could make an allocation.
+func (s *secrets) others(m stun.Method) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.list) < 2 {
-		return "", false
+	if m == stun.MethodAllocate {
+		return s.list[1:]
 	}
-	return s.list[1], true
+	return slices.Concat(s.list[1:], s.retired)
 }
 
-// look notes whether frame, come from src, is signed with the previous secret.
+// look notes if frame, come from src, is a request signed with another secret
+// than the current one.
 func (s *secrets) look(frame []byte, src net.Addr) {
-	old, rotated := s.previous()
-	if !rotated || !stun.IsMessage(frame) {
+	if !s.rotated() || !stun.IsMessage(frame) {
 		return
 	}
-	signed := signedWith(old, s.realm, frame)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if signed {
-		s.old[src.String()] = struct{}{}
-	} else {
-		delete(s.old, src.String()) // of a request that Pion refused without asking for a key
-	}
-}
-
-// signedWith reports whether frame is a request whose username and signature
-// were made with secret.
-func signedWith(secret, realm string, frame []byte) bool {
-	m := &stun.Message{Raw: append([]byte(nil), frame...)}
+	m := &stun.Message{Raw: slices.Clone(frame)}
 	if m.Decode() != nil || m.Type.Class != stun.ClassRequest || !m.Contains(stun.AttrMessageIntegrity) {
-		return false
+		return
 	}
 	name, err := m.Get(stun.AttrUsername)
 	if err != nil {
-		return false
+		return
 	}
-	key := pion.GenerateAuthKey(string(name), realm, password(secret, string(name)))
-	return stun.MessageIntegrity(key).Check(m) == nil
+	signer := ""
+	for _, secret := range s.others(m.Type.Method) {
+		key := pion.GenerateAuthKey(string(name), s.realm, password(secret, string(name)))
+		if stun.MessageIntegrity(key).Check(m) == nil {
+			signer = secret
+			break
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.noted, noteOf(src)) // of a request that Pion refused without asking for a key
+	if signer == "" {
+		return
+	}
+	if len(s.noted) >= maxNotes {
+		clear(s.noted) // at worst somebody has to ask again
+	}
+	s.noted[noteOf(src)] = signer
+}
+
+func (s *secrets) rotated() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.list) > 1 || len(s.retired) > 0
 }
 
 // of returns the secret that the request in hand from src is to be checked
@@ -85,11 +113,15 @@ func signedWith(secret, realm string, frame []byte) bool {
 func (s *secrets) of(src net.Addr) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.list) > 1 && len(s.old) > 0 {
-		if _, ok := s.old[src.String()]; ok {
-			delete(s.old, src.String())
-			return s.list[1]
+	if len(s.noted) > 0 {
+		note := noteOf(src)
+		if secret, ok := s.noted[note]; ok {
+			delete(s.noted, note)
+			return secret
 		}
 	}
 	return s.list[0]
 }
+
+// noteOf names the source of a request: TCP and UDP ports are not the same.
+func noteOf(src net.Addr) string { return src.Network() + " " + src.String() }

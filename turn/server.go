@@ -12,11 +12,12 @@ import (
 	pion "github.com/pion/turn/v5"
 )
 
-// Server is a TURN and STUN server with a closed relay.
+// Server is a TURN and STUN server.
 type Server struct {
 	cfg      Config
 	log      *slog.Logger
-	media    *mediaSet
+	reach    reach
+	open     *openRelay // nil: the relay is closed
 	secrets  *secrets
 	accounts *accounts
 	clients  *clients
@@ -33,16 +34,25 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	cfg.setDefaults()
-	return &Server{
+	media := newMediaSet(cfg.Media)
+	s := &Server{
 		cfg:      cfg,
 		log:      cfg.Log,
-		media:    newMediaSet(cfg.Media),
+		reach:    media,
 		secrets:  newSecrets(cfg.Realm, cfg.Secrets),
-		accounts: newAccounts(),
+		accounts: newAccounts(cfg.Total),
 		clients:  newClients(),
 		authLog:  newSampled(),
 		failed:   make(chan error, 1),
-	}, nil
+	}
+	if cfg.Open != nil {
+		var err error
+		if s.open, err = newOpenRelay(*cfg.Open, media, &s.stats); err != nil {
+			return nil, err
+		}
+		s.reach = s.open
+	}
+	return s, nil
 }
 
 // Run serves until ctx ends or a listener fails. It closes the listeners, every
@@ -113,7 +123,9 @@ func (s *Server) Mint(kind Kind, id string) (Credential, error) {
 }
 
 // SetSecrets replaces the secrets: the current one and, while credentials
-// signed with it may still be out, the previous one.
+// signed with it may still be out, the previous one. Running allocations go on,
+// also those made with a secret that is no longer one of the two; it makes no
+// new ones.
 func (s *Server) SetSecrets(list ...string) error {
 	if err := checkSecrets(list); err != nil {
 		return err
@@ -130,9 +142,15 @@ func (s *Server) Revoke(session string) {
 	}
 }
 
-// Transport tells by which transport, "udp" or "tcp", the client of a relayed
-// address talks to us; ok is false if nothing is relayed there. TLS is TCP.
+// Transport tells by which transport, "udp" or "tcp", the client of a relay
+// talks to us, given the address that the SFU sees the relay at; ok is false if
+// nothing is relayed there. TLS is TCP.
 func (s *Server) Transport(relayed netip.AddrPort) (transport string, ok bool) {
+	if s.open != nil {
+		if relayed, ok = s.open.relayed(relayed); !ok {
+			return "", false
+		}
+	}
 	if r := s.accounts.relayAt(relayed.String()); r != nil {
 		return r.labels.Transport, true
 	}

@@ -20,7 +20,8 @@ const (
 	deniedTCPRelay
 	deniedFamily
 	deniedPeer
-	deniedTooManyPeers
+	deniedPermissions
+	deniedChannels
 	deniedChannel
 	deniedConnections
 	denials
@@ -28,32 +29,37 @@ const (
 
 func (d denial) String() string {
 	return [...]string{"realm", "username", "expired", "session_ended", "integrity", "quota", "capacity",
-		"tcp_relay", "family", "peer", "too_many_peers", "channel_number", "connections"}[d]
+		"tcp_relay", "family", "peer", "permissions", "channels", "channel_number", "connections"}[d]
 }
 
 // drop is why a datagram was dropped.
 type drop uint8
 
 const (
-	dropNotMedia  drop = iota // the peer is not a media address of the SFU
-	dropBandwidth             // over the limit of the credential
-	dropReflect               // an answer to somebody unauthenticated, over the rate for his network
-	dropMalformed             // not STUN to the end, or with a wrong fingerprint
+	dropNotMedia       drop = iota // closed relay: the peer is not a media address of the SFU
+	dropPeer                       // open relay: to or from a peer that it must not reach
+	dropSend                       // open relay: the kernel did not take it: no route, or a broadcast address
+	dropBandwidth                  // over the limit of the credential
+	dropTotalBandwidth             // over the limit of all together
+	dropReflect                    // an answer to somebody unauthenticated, over the rate for his network
+	dropMalformed                  // not STUN to the end, or with a wrong fingerprint
 	drops
 )
 
 func (d drop) String() string {
-	return [...]string{"not_media", "bandwidth", "reflection", "malformed"}[d]
+	return [...]string{"not_media", "peer", "send", "bandwidth", "bandwidth_total", "reflection", "malformed"}[d]
 }
 
 // Allocations labels allocations by the transport of the client ("udp", "tcp")
 // and the family of the relayed address ("ipv4", "ipv6").
 type Allocations struct{ Transport, Family string }
 
-// Stats is a snapshot. Allocations and Connections are what is open now, the
+// Stats is a snapshot. Allocations to Connections are what is there now, the
 // rest totals since the start.
 type Stats struct {
 	Allocations map[Allocations]int
+	Permissions int
+	Channels    int
 	Connections int // TCP
 
 	Created         uint64            // allocations
@@ -86,6 +92,8 @@ func (c *counters) opened(a Allocations, by int) {
 func (s *Server) Stats() Stats {
 	c := &s.stats
 	out := Stats{
+		Permissions:     s.accounts.holding(permission),
+		Channels:        s.accounts.holding(channel),
 		Connections:     s.clients.count(),
 		Created:         c.created.Load(),
 		BytesFromClient: c.fromClient.Load(),
