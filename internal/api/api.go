@@ -44,6 +44,8 @@ type Journal interface {
 	event.Sink
 	Events(ctx context.Context, after string, limit int) (events []event.Event, next string, err error)
 	Timeline(ctx context.Context, call string) ([]event.Event, error)
+	Incident(ctx context.Context, number string) ([]event.Event, error)
+	Number(e event.Event) event.Event
 	Call(ctx context.Context, id string) (journal.Call, error)
 	Calls(ctx context.Context, filter journal.Filter) ([]journal.Call, error)
 }

@@ -8,28 +8,27 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"consilium/internal/event"
 	"consilium/internal/journal"
 	"consilium/internal/media"
-	"consilium/internal/problem"
 	"consilium/sfu"
 )
 
 // callView is a call as the API shows it.
 type callView struct {
-	ID           string            `json:"id"`
-	Room         string            `json:"room"`
-	ExternalID   string            `json:"external_id,omitempty"`
-	Metadata     map[string]string `json:"metadata,omitempty"`
-	State        string            `json:"state"` // live or ended
-	Started      string            `json:"started"`
-	Ended        string            `json:"ended,omitempty"`
-	Recording    bool              `json:"recording"` // just now
-	Hold         bool              `json:"hold"`
+	ID         string            `json:"id"`
+	Room       string            `json:"room"`
+	ExternalID string            `json:"external_id,omitempty"`
+	Metadata   map[string]string `json:"metadata,omitempty"`
+	State      string            `json:"state"` // live or ended
+	Started    string            `json:"started"`
+	Ended      string            `json:"ended,omitempty"`
+	Recording  bool              `json:"recording"` // just now
+	Hold       bool              `json:"hold"`
+	// Codes of what failed in it, each once, the first first.
+	Codes        []event.Code      `json:"codes"`
 	Participants []participantView `json:"participants"`
 }
 
@@ -53,59 +52,6 @@ type trackView struct {
 	Codec   string `json:"codec"`
 	Muted   bool   `json:"muted"`
 	State   string `json:"state"`
-}
-
-// listCalls answers living and ended calls, the latest first.
-func (a *API) listCalls(w http.ResponseWriter, r *request) error {
-	query := r.URL.Query()
-	limit, err := pageLimit(query.Get("limit"))
-	if err != nil {
-		return err
-	}
-	state := query.Get("state")
-	if !slices.Contains([]string{"", "all", "live", "ended"}, state) {
-		return badRequest("state: all, live or ended")
-	}
-	filter := journal.Filter{
-		Room: query.Get("room"), ExternalID: query.Get("external_id"), Before: query.Get("before"), Limit: limit,
-	}
-	living := make(map[string]sfu.CallInfo)
-	for _, info := range a.config.Calls.Calls() {
-		living[info.ID] = info
-	}
-	views, next := []callView{}, ""
-	if state == "live" {
-		views = liveViews(living, filter)
-	} else {
-		records, err := a.config.Journal.Calls(r.Context(), filter)
-		if err != nil {
-			return err
-		}
-		if len(records) == limit {
-			next = records[limit-1].ID
-		}
-		for _, record := range records {
-			info, live := living[record.ID]
-			if !live || state != "ended" {
-				views = append(views, viewCall(record, info, live))
-			}
-		}
-	}
-	return writeJSON(w, http.StatusOK, map[string]any{"calls": views, "next": next})
-}
-
-// liveViews are the living calls that match, the latest first. There are few,
-// so they come on one page.
-func liveViews(living map[string]sfu.CallInfo, f journal.Filter) []callView {
-	views := []callView{}
-	for _, info := range slices.SortedFunc(maps.Values(living), func(a, b sfu.CallInfo) int {
-		return cmp.Or(b.Started.Compare(a.Started), strings.Compare(b.ID, a.ID))
-	}) {
-		if (f.Room == "" || f.Room == info.Room) && (f.ExternalID == "" || f.ExternalID == info.ExternalID) {
-			views = append(views, viewCall(journal.Call{}, info, true))
-		}
-	}
-	return views
 }
 
 // findCall looks for a call among the living, then in the journal.
@@ -221,36 +167,13 @@ func (a *API) toParticipant(w http.ResponseWriter, r *request, do func(ctx conte
 	return noContent(w)
 }
 
-// showJournal answers the timeline of a call.
-func (a *API) showJournal(w http.ResponseWriter, r *request) error {
-	switch format := r.URL.Query().Get("format"); format {
-	case "", "json":
-	case "rtcstats":
-		return problem.New(http.StatusNotImplemented, problem.NotImplemented, "the rtcstats export is not built yet")
-	default:
-		return badRequest("format: json or rtcstats")
-	}
-	view, err := a.findCall(r.Context(), r.PathValue("id"))
-	if err != nil {
-		return err
-	}
-	entries, err := a.config.Journal.Timeline(r.Context(), view.ID)
-	if err != nil {
-		return err
-	}
-	if entries == nil {
-		entries = []event.Event{}
-	}
-	return writeJSON(w, http.StatusOK, map[string]any{"call": view, "events": entries})
-}
-
 // viewCall joins what the SFU knows of a living call with its record.
 func viewCall(record journal.Call, info sfu.CallInfo, live bool) callView {
 	view := callView{
 		ID: cmp.Or(info.ID, record.ID), Room: cmp.Or(info.Room, record.Room),
 		ExternalID: cmp.Or(info.ExternalID, record.ExternalID), Metadata: record.Metadata,
 		State: "ended", Started: formatTime(record.Started), Ended: formatTime(record.Ended),
-		Participants: []participantView{},
+		Codes: append([]event.Code{}, record.Codes...), Participants: []participantView{},
 	}
 	if live {
 		view.State, view.Started, view.Ended = "live", formatTime(info.Started), ""
@@ -294,16 +217,4 @@ func formatTime(t time.Time) string {
 		return ""
 	}
 	return t.UTC().Format("2006-01-02T15:04:05.000000Z07:00")
-}
-
-// pageLimit reads ?limit=: 100 unless given, at most 1000.
-func pageLimit(text string) (int, error) {
-	if text == "" {
-		return 100, nil
-	}
-	limit, err := strconv.Atoi(text)
-	if err != nil || limit < 1 {
-		return 0, badRequest("limit: a number from 1 to 1000")
-	}
-	return min(limit, journal.MaxLimit), nil
 }

@@ -147,9 +147,6 @@ func TestTheTimelineHasNotes(t *testing.T) {
 	if a.status != http.StatusOK || !strings.Contains(string(a.text), "ignored: .local") {
 		t.Errorf("%d %s", a.status, a.text)
 	}
-	if a := s.send(t, "GET", "/v1/calls/"+id+"/journal?format=rtcstats", ""); a.status != http.StatusNotImplemented || a.code() != "not_implemented" {
-		t.Errorf("rtcstats: %d %s", a.status, a.text)
-	}
 	if feed := s.send(t, "GET", "/v1/events", ""); strings.Contains(string(feed.text), "note.") {
 		t.Errorf("the feed has notes: %s", feed.text)
 	}

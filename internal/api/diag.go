@@ -65,29 +65,50 @@ func (a *API) takeDiagnostics(w http.ResponseWriter, r *request) error {
 			})
 		}
 	}
+	answer := diagnosis{Incidents: make(map[event.Code]string)}
 	for _, e := range log.Entries {
-		a.config.Journal.Emit(e.note(about))
+		answer.number(a.emitNumbered(e.note(about)).Incident(), e.Code)
 	}
 	if log.Precheck != nil {
 		a.config.Journal.Emit(log.Precheck.completed(about))
 		return noContent(w) // what a test finds is no failure of a call
 	}
 	first := slices.IndexFunc(log.Entries, func(e diagEntry) bool { return e.Code != "" })
-	if first < 0 || present {
+	if first < 0 {
 		return noContent(w)
 	}
-	failed := log.Entries[first].failure(about)
-	known := a.explain(&failed, r.RemoteAddr)
-	a.config.Journal.Emit(failed)
-	if !known {
-		return noContent(w)
+	if !present {
+		failed := log.Entries[first].failure(about)
+		if a.explain(&failed, r.RemoteAddr) {
+			answer.Code = failed.Code
+		}
+		// Under another name it is still the failure that the client told.
+		failed.Data[event.IncidentKey] = answer.Incidents[log.Entries[first].Code]
+		answer.number(a.emitNumbered(failed).Incident(), failed.Code)
 	}
-	return writeJSON(w, http.StatusOK, diagnosis{Code: failed.Code})
+	return writeJSON(w, http.StatusOK, answer)
 }
 
-// diagnosis is what the server knows better than the client.
+// emitNumbered emits an event and returns it as it went out, with the incident
+// number of a failure.
+func (a *API) emitNumbered(e event.Event) event.Event {
+	e = a.config.Journal.Number(e)
+	a.config.Journal.Emit(e)
+	return e
+}
+
+// diagnosis is what the server answers to a log with failures.
 type diagnosis struct {
-	Code event.Code `json:"code"`
+	// Code is what the server knows better than the client; may be empty.
+	Code event.Code `json:"code,omitempty"`
+	// Incidents are the numbers of the failures, by code.
+	Incidents map[event.Code]string `json:"incidents"`
+}
+
+func (d diagnosis) number(number string, code event.Code) {
+	if number != "" {
+		d.Incidents[code] = number
+	}
 }
 
 // explain replaces the code of a failure where the server has seen its cause

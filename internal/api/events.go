@@ -6,9 +6,21 @@ import (
 	"consilium/internal/event"
 )
 
-// listEvents answers a page of the event feed.
+// listEvents answers a page of the event feed, or everything with an incident
+// number.
 func (a *API) listEvents(w http.ResponseWriter, r *request) error {
 	query := r.URL.Query()
+	number, err := incidentNumber(query)
+	if err != nil {
+		return err
+	}
+	if number != "" {
+		entries, err := a.config.Journal.Incident(r.Context(), number)
+		if err != nil {
+			return err
+		}
+		return writeJSON(w, http.StatusOK, map[string]any{"events": append([]event.Event{}, entries...), "next": ""})
+	}
 	limit, err := pageLimit(query.Get("limit"))
 	if err != nil {
 		return err

@@ -153,10 +153,10 @@ func TestTheServerSaysWhyASocketDoesNotOpenIfItKnows(t *testing.T) {
 			t.Errorf("%s: %d %s, want %d %s", code, a.status, a.text, status, answer)
 		}
 	}
-	ask("SIGNAL_LOST", 200, `{"code":"CERT_UNTRUSTED"}`)
-	ask("CAM_DENIED", 204, "")
+	ask("SIGNAL_LOST", 200, `{"code":"CERT_UNTRUSTED"`)
+	ask("CAM_DENIED", 200, `{"incidents":{"CAM_DENIED":"`)
 	refused = false
-	ask("SIGNAL_LOST", 204, "")
+	ask("SIGNAL_LOST", 200, `{"incidents":{"SIGNAL_LOST":"`)
 	events, _, err := s.journal.Events(t.Context(), "", 100)
 	if err != nil {
 		t.Fatal(err)
@@ -181,8 +181,9 @@ func TestAClientsLogReachesTheJournal(t *testing.T) {
 		{"time": 1800000001000, "stage": "socket", "text": "gave up", "code": "SIGNAL_LOST", "data": {"tries": 3}},
 		{"time": 1800000002000, "stage": "page", "text": "and more", "code": "UNKNOWN"}]}`
 	bearer := "Bearer " + s.token(t, "anna", "red", "patient")
-	if a := s.send(t, "POST", "/v1/diag", log, "Authorization", bearer); a.status != 204 {
-		t.Fatalf("%d %s", a.status, a.text)
+	told := s.send(t, "POST", "/v1/diag", log, "Authorization", bearer)
+	if told.status != 200 {
+		t.Fatalf("%d %s", told.status, told.text)
 	}
 	timeline, err := s.journal.Timeline(t.Context(), id)
 	if err != nil {
@@ -202,6 +203,10 @@ func TestAClientsLogReachesTheJournal(t *testing.T) {
 	}
 	if len(failures) != 1 || failures[0].Code != event.SignalLost || failures[0].Stage != event.StageSocket || failures[0].ExternalID != "x" {
 		t.Errorf("failures = %+v", failures)
+	}
+	numbers, _ := told.json["incidents"].(map[string]any)
+	if number := numbers["SIGNAL_LOST"]; number == nil || number != failures[0].Incident() || number != notes[1].Incident() {
+		t.Errorf("the page is told %v, the MIS %s, the journal %s", numbers, failures[0].Incident(), notes[1].Incident())
 	}
 	// Who is in the call is watched by the SFU, which says more.
 	s.calls.join(id, "anna")

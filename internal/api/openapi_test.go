@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"consilium/internal/event"
+	"consilium/internal/timeline"
 )
 
 // described is what the tests need of openapi.json.
@@ -107,6 +108,8 @@ func TestSchemasHaveTheFieldsOfTheTypes(t *testing.T) {
 		"NewCall": newCall{}, "NewParticipant": newParticipant{}, "CreatedCall": createdCall{}, "Invitation": invitation{},
 		"Call": callView{}, "Participant": participantView{}, "Track": trackView{}, "Event": event.Event{},
 		"TURNCredentials": TURNCredentials{}, "Diagnostics": diagnostics{}, "DiagnosticEntry": diagEntry{}, "Diagnosis": diagnosis{},
+		"TimelineParticipant": timeline.Participant{}, "DeviceClock": timeline.Clock{}, "PassedStage": timeline.Stage{},
+		"OfferedCandidate": timeline.Candidate{}, "StateChange": timeline.Change{}, "EndStates": timeline.EndStates{}, "MediaPath": timeline.Path{},
 		"PrecheckRoom": precheckRoom{}, "Precheck": precheckOutcome{}, "Check": checkOutcome{},
 	} {
 		t.Run(name, func(t *testing.T) {

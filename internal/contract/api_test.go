@@ -162,7 +162,7 @@ func TestAClientLogIsLimitedAndReachesTheJournal(t *testing.T) {
 	c := serve(t, nil)
 	token := bearer(joinToken(t, "room", "anna", "patient"))
 	entry := `{"time":1790000000000,"stage":"socket","text":"no socket","code":"SIGNAL_LOST"}`
-	if a := c.ask("POST", "/v1/diag", token, `{"entries":[`+entry+`]}`); a.status != http.StatusNoContent {
+	if a := c.ask("POST", "/v1/diag", token, `{"entries":[`+entry+`]}`); a.status != http.StatusOK || !strings.Contains(string(a.body), `{"incidents":{"SIGNAL_LOST":"`) {
 		t.Fatalf("%d %s", a.status, a.body)
 	}
 	failed := c.waitEvent(5*time.Second, "participant.failed", "room", "anna")

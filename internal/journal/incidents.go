@@ -61,6 +61,11 @@ func (j *Journal) Number(e event.Event) event.Event {
 }
 
 func (i *incidents) number(e event.Event, now time.Time) event.Event {
+	if e.Type == event.NoteClient && e.Data[event.IncidentKey] != nil {
+		// A client can write anything in its log, but gives no numbers.
+		e.Data = maps.Clone(e.Data)
+		delete(e.Data, event.IncidentKey)
+	}
 	if e.Code == "" {
 		i.close(e)
 		return e
@@ -70,7 +75,8 @@ func (i *incidents) number(e event.Event, now time.Time) event.Event {
 	}
 	key := cause{call: e.Call, room: e.Room, participant: e.Participant, code: e.Code}
 	open, ok := i.causes[key]
-	if !ok || now.Sub(open.told) > causeWindow {
+	unknown := e.Call == "" && e.Room == "" && e.Participant == "" // each may be somebody else
+	if !ok || unknown || now.Sub(open.told) > causeWindow {
 		// As with ids of events: the time where that rises, so that numbers
 		// are not given twice even if a crash lost the last ones.
 		i.last = max(i.last+1, uint64(max(now.Unix()-incidentEpoch, 0)))

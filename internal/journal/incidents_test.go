@@ -81,6 +81,21 @@ func TestNumberLeavesTheDataOfTheCallerAlone(t *testing.T) {
 	}
 }
 
+func TestAClientGivesNoNumbers(t *testing.T) {
+	j := offline(t, Config{})
+	number := j.Number(failure(event.MediaTimeout, "anna", event.NoRoute)).Incident()
+	for name, code := range map[string]event.Code{"with a code": event.CamBusy, "without": ""} {
+		t.Run(name, func(t *testing.T) {
+			planted := failure(event.NoteClient, "boris", code)
+			planted.Data = map[string]any{event.IncidentKey: number}
+			j.Emit(planted)
+			if found, err := j.Incident(t.Context(), number); err != nil || len(found) != 0 {
+				t.Errorf("under the number of another: %v, %v", found, err)
+			}
+		})
+	}
+}
+
 func TestAnotherCauseHasAnotherNumber(t *testing.T) {
 	first := failure(event.MediaTimeout, "anna", event.NoMediaOut)
 	other := func(change func(*event.Event)) event.Event {
@@ -114,6 +129,14 @@ func TestAnotherCauseHasAnotherNumber(t *testing.T) {
 				t.Errorf("numbers %s and %s", number, again)
 			}
 		})
+	}
+}
+
+func TestNobodyKnownSharesNoNumber(t *testing.T) {
+	j := offline(t, Config{})
+	e := event.Event{Type: event.ParticipantFailed, Failure: event.Failure{Code: event.CertUntrusted}}
+	if a, b := j.Number(e).Incident(), j.Number(e).Incident(); a == b {
+		t.Errorf("two devices of whom nothing is known have the number %s", a)
 	}
 }
 

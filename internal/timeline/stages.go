@@ -16,7 +16,11 @@ type Stage struct {
 	MS *float64 `json:"ms"`
 	// Code says why it was not passed, as far as is known.
 	Code event.Code `json:"code,omitempty"`
+}
 
+// running is a stage while it is looked for.
+type running struct {
+	Stage
 	began time.Time
 }
 
@@ -24,10 +28,10 @@ type Stage struct {
 // begun and passed counts: what comes later is in the entries.
 type stages struct {
 	session string
-	list    []*Stage
+	list    []*running
 }
 
-func (s *stages) find(side Side, name event.Stage) *Stage {
+func (s *stages) find(side Side, name event.Stage) *running {
 	for _, st := range s.list {
 		if st.Side == side && st.Name == name {
 			return st
@@ -38,7 +42,9 @@ func (s *stages) find(side Side, name event.Stage) *Stage {
 
 func (s *stages) begin(side Side, name event.Stage, at time.Time) {
 	if s.find(side, name) == nil {
-		s.list = append(s.list, &Stage{Name: name, Side: side, Session: s.session, Began: formatTime(at), began: at})
+		s.list = append(s.list, &running{
+			Stage: Stage{Name: name, Side: side, Session: s.session, Began: formatTime(at)}, began: at,
+		})
 	}
 }
 
@@ -88,7 +94,7 @@ func stagesOf(entries []Entry) []Stage {
 	all := []Stage{}
 	for _, s := range order {
 		for _, st := range s.list {
-			all = append(all, *st)
+			all = append(all, st.Stage)
 		}
 	}
 	return all
