@@ -25,7 +25,8 @@ type runner interface {
 	Ready() <-chan struct{}
 	// Address is where it listens first for HTTP, with the real port.
 	Address() string
-	// Reload takes over the parts of cfg that can change while serving.
+	// Reload takes over the parts of cfg that can change while serving. The
+	// error joins one for every part that stays as it was.
 	Reload(cfg config.Config) error
 }
 
@@ -144,19 +145,32 @@ func setLevel(level *slog.LevelVar, cfg config.Config) {
 	}
 }
 
-// reload reads the configuration again and hands it to the server. What can't
-// be used changes nothing.
+// reload reads the configuration again and hands it to the server. One that is
+// wrong as a whole changes nothing; a part of it that can't be used keeps what
+// it had and keeps nothing else from changing.
 func reload(p *program, src *source, srv runner, level *slog.LevelVar, log *slog.Logger) {
 	cfg, err := src.load(p)
-	if err == nil {
-		err = srv.Reload(cfg)
-	}
 	if err != nil {
 		log.Error("configuration not reloaded; the old one goes on", "error", err)
 		return
 	}
 	setLevel(level, cfg)
-	log.Info("configuration reloaded")
+	kept := split(srv.Reload(cfg))
+	for _, err := range kept {
+		log.Error("not reloaded; what was there goes on", "error", err)
+	}
+	log.Info("configuration reloaded", "parts_kept", len(kept))
+}
+
+// split takes an error of [errors.Join] apart.
+func split(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	if err != nil {
+		return []error{err}
+	}
+	return nil
 }
 
 // printLinks prints the two lines of serve --dev, and nothing without --dev.

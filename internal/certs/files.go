@@ -37,8 +37,9 @@ type Files struct {
 	current atomic.Pointer[tls.Certificate]
 	reloads *metrics.CounterVec // nil: not counted
 
-	mu   sync.Mutex // one reload at a time
-	used stamp      // of the files when they were last read
+	mu    sync.Mutex // one reload at a time
+	named fileNames  // the files in use
+	used  stamp      // of them when they were last read
 }
 
 // NewFiles reads the files. The error says what to change.
@@ -49,8 +50,8 @@ func NewFiles(cfg FilesConfig) (*Files, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	f := &Files{cfg: cfg}
-	f.used = f.stamp()
+	f := &Files{cfg: cfg, named: fileNames{cfg.CertFile, cfg.KeyFile}}
+	f.used = f.named.stamp()
 	pair, err := loadPair(cfg.CertFile, cfg.KeyFile, cfg.Host, time.Now())
 	if err != nil {
 		return nil, err
@@ -80,13 +81,30 @@ func (f *Files) Challenge(next http.Handler) http.Handler { return next }
 func (f *Files) Reload() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.used = f.stamp()
-	pair, err := loadPair(f.cfg.CertFile, f.cfg.KeyFile, f.cfg.Host, time.Now())
+	return f.read(f.named)
+}
+
+// ReloadFrom reads other files from now on. If they can't be used, those in use
+// stay and are watched as before.
+func (f *Files) ReloadFrom(certFile, keyFile string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.read(fileNames{certFile, keyFile})
+}
+
+// read takes a pair from files. The caller holds f.mu.
+func (f *Files) read(from fileNames) error {
+	seen := from.stamp()
+	if from == f.named {
+		f.used = seen // also if it is refused: once is enough
+	}
+	pair, err := loadPair(from.cert, from.key, f.cfg.Host, time.Now())
 	if err != nil {
 		f.count("refused")
 		return err
 	}
 	f.count("taken")
+	f.named, f.used = from, seen
 	old := f.current.Swap(pair)
 	if !old.Leaf.Equal(pair.Leaf) {
 		warnOfChain(pair, f.cfg.Log)
@@ -106,7 +124,7 @@ func (f *Files) Run(ctx context.Context) error {
 	tick := time.NewTicker(f.cfg.Interval)
 	defer tick.Stop()
 	var warning expiryReminder
-	seen := f.stamp()
+	seen := f.look()
 	for {
 		warning.check(f.Leaf(), time.Now(), f.cfg.Log)
 		select {
@@ -114,7 +132,7 @@ func (f *Files) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		now := f.stamp()
+		now := f.look()
 		still := now.same(seen)
 		seen = now
 		if still && !f.isUsed(now) {
@@ -125,20 +143,31 @@ func (f *Files) Run(ctx context.Context) error {
 	}
 }
 
+// look looks at the files in use.
+func (f *Files) look() stamp {
+	f.mu.Lock()
+	named := f.named
+	f.mu.Unlock()
+	return named.stamp()
+}
+
 func (f *Files) isUsed(s stamp) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.used.same(s)
 }
 
+// fileNames names the files of a pair.
+type fileNames struct{ cert, key string }
+
 // stamp is what tells one state of the files from another.
 type stamp struct{ cert, key os.FileInfo }
 
 // stamp looks at the files; one that is missing is nil.
-func (f *Files) stamp() stamp {
+func (f fileNames) stamp() stamp {
 	var s stamp
-	s.cert, _ = os.Stat(f.cfg.CertFile) // what is missing now is an error only when it is read
-	s.key, _ = os.Stat(f.cfg.KeyFile)
+	s.cert, _ = os.Stat(f.cert) // what is missing now is an error only when it is read
+	s.key, _ = os.Stat(f.key)
 	return s
 }
 

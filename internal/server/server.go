@@ -193,17 +193,6 @@ func (s *Server) Ready() <-chan struct{} { return s.ready }
 // Handler is the HTTP side of the server.
 func (s *Server) Handler() http.Handler { return s.http.Handler }
 
-// Reload takes over what a SIGHUP may change: limits, the keys of tokens, and the
-// contents of the certificate files. What fails keeps what it had.
-func (s *Server) Reload(cfg config.Config) error {
-	s.signals.SetJoinRate(cfg.Limits.JoinsPerSecond)
-	err := s.auth.Reload(auth.Config{Keys: cfg.Keys})
-	if s.certs != nil {
-		err = errors.Join(err, s.certs.Reload())
-	}
-	return err
-}
-
 // Run serves until ctx is done and then stops: no new joins, clients are told,
 // calls end, recordings are finalised, events are delivered. It returns when
 // everything has ended; the error is that of the first part that failed.
