@@ -223,7 +223,7 @@ func Default() Config {
 			UDPPort:               3478,
 			Realm:                 "consilium",
 			TTL:                   10 * time.Minute,
-			AllocationsPerSession: 4,
+			AllocationsPerSession: 16,
 			Bandwidth:             20000,
 		},
 		Signaling: Signaling{
