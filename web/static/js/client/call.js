@@ -4,6 +4,7 @@
 import { signal } from '../lib/signal.js';
 import { Connection, isFailureCode } from './protocol.js';
 import { Failures } from './failures.js';
+import { learnIncidents } from './incidents.js';
 import { Peer } from './peer.js';
 import { Roster } from './roster.js';
 import { StatsReporter } from './stats.js';
@@ -48,6 +49,8 @@ export class Call {
   /** @type {Peer | null} */ peer = null;
   /** @type {StatsReporter | null} */ #stats = null;
   #reportTimer = 0;
+  /** Tracks of which a frame was shown. @type {Set<string>} */
+  #framed = new Set();
   #verdict = '';
 
   /** @param {CallOptions} options */
@@ -107,6 +110,13 @@ export class Call {
   endForAll() {
     this.options.onSecret(null);
     return this.connection.request('end', {});
+  }
+
+  /** A frame of a track was shown for the first time. @param {string} track */
+  firstFrame(track) {
+    if (this.#framed.has(track)) return;
+    this.#framed.add(track);
+    this.options.log.add('first_frame', 'first frame', { track });
   }
 
   /** @param {import('./messages.js').View[]} tracks */
@@ -242,13 +252,17 @@ export class Call {
   #recording(body) {
     this.recording.value = body;
     this.failures.clear('RECORDER_FAILED', 'DISK_FULL');
-    if (body.code) this.failures.add({ code: body.code, stage: 'flowing' });
+    if (body.code) this.failures.add({ code: body.code, stage: 'flowing', incident: body.incident });
   }
 
   /** @param {import('./messages.js').EventBody} e */
   #event(e) {
     const own = e.participant === this.me.peek()?.identity;
     const participant = own ? '' : e.participant ?? '';
+    if (own && e.code) {
+      learnIncidents({ [e.code]: e.data?.incident });
+      if (e.type === 'media.timeout') this.peer?.trace.stats(e.code);
+    }
     switch (e.type) {
       case 'media.timeout':
       case 'participant.failed':
@@ -282,7 +296,9 @@ export class Call {
     this.#verdict = code ?? '';
     this.failures.clear(...ROUTE_CODES);
     if (!code) this.failures.remove((f) => f.participant === '' && f.stage === 'offer');
-    if (code) this.failures.add({ code, stage });
+    if (!code) return;
+    this.failures.add({ code, stage });
+    this.peer?.trace.stats(code);
   }
 
   /** @param {string} code */

@@ -3,6 +3,7 @@
 import { diagnoseDevice } from './diagnose.js';
 
 /** @typedef {{track: MediaStreamTrack | null, code: string | null}} Captured  a track, or why not */
+/** @typedef {(method: string, value: unknown, call: string) => void} Note  takes down what was asked and what came of it */
 /** @typedef {{mic: string, cam: string}} DeviceChoice  device ids; "" is the browser's choice */
 
 /** @param {string} id @returns {MediaTrackConstraints} */
@@ -27,20 +28,40 @@ function constraints(source, id) {
 }
 
 /**
+ * Asks for devices, and takes down in the words of rtcstats what came of it.
+ * @param {'getUserMedia' | 'getDisplayMedia'} method
+ * @param {MediaStreamConstraints} wanted
+ * @param {Note} note
+ */
+async function ask(method, wanted, note) {
+  const name = `navigator.mediaDevices.${method}`;
+  const call = `${method}-${Math.round(performance.now())}`;
+  // Which device it is nobody needs to know.
+  note(name, JSON.parse(JSON.stringify(wanted, (key, value) => (key === 'deviceId' ? 'chosen' : value))), call);
+  try {
+    const stream = await navigator.mediaDevices[method](wanted);
+    note(`${name}OnSuccess`, stream.getTracks().map(({ kind, readyState, muted }) => ({ kind, readyState, muted })), call);
+    return stream;
+  } catch (e) {
+    note(`${name}OnFailure`, String(e), call);
+    throw e;
+  }
+}
+
+/**
  * Asks for both in one question; where that fails, for each, so that one that
  * is missing or refused does not take the other with it.
  * @param {DeviceChoice} choice
  * @param {{mic: boolean, cam: boolean}} wanted
+ * @param {Note} note
  * @returns {Promise<{mic: Captured, cam: Captured}>}
  */
-export async function captureBoth(choice, wanted) {
+export async function captureBoth(choice, wanted, note) {
   /** @type {Captured} */
   const none = { track: null, code: null };
   if (wanted.mic && wanted.cam) {
     try {
-      const stream = await navigator.mediaDevices.getUserMedia({
-        audio: micConstraints(choice.mic), video: camConstraints(choice.cam),
-      });
+      const stream = await ask('getUserMedia', { audio: micConstraints(choice.mic), video: camConstraints(choice.cam) }, note);
       return {
         mic: { track: stream.getAudioTracks()[0], code: null },
         cam: { track: stream.getVideoTracks()[0], code: null },
@@ -49,8 +70,8 @@ export async function captureBoth(choice, wanted) {
       // Which of the two it was, the questions one by one will show.
     }
   }
-  const mic = wanted.mic ? await capture('mic', choice.mic) : none;
-  const cam = wanted.cam ? await capture('cam', choice.cam) : none;
+  const mic = wanted.mic ? await capture('mic', choice.mic, note) : none;
+  const cam = wanted.cam ? await capture('cam', choice.cam, note) : none;
   return { mic, cam };
 }
 
@@ -58,36 +79,37 @@ export async function captureBoth(choice, wanted) {
  * Asks for one device; a device that is gone gives way to any other.
  * @param {'mic' | 'cam'} source
  * @param {string} id
+ * @param {Note} note
  * @returns {Promise<Captured>}
  */
-export async function capture(source, id) {
+export async function capture(source, id, note) {
   try {
-    return { track: await one(source, id), code: null };
+    return { track: await one(constraints(source, id), note), code: null };
   } catch (e) {
     const gone = e instanceof Error && (e.name === 'OverconstrainedError' || (id !== '' && e.name === 'NotFoundError'));
     if (!gone) return { track: null, code: diagnoseDevice(e, source) };
   }
   try {
-    const stream = await navigator.mediaDevices.getUserMedia(source === 'mic' ? { audio: true } : { video: true });
-    return { track: stream.getTracks()[0], code: null };
+    return { track: await one(source === 'mic' ? { audio: true } : { video: true }, note), code: null };
   } catch (e) {
     return { track: null, code: diagnoseDevice(e, source) };
   }
 }
 
-/** @param {'mic' | 'cam'} source @param {string} id */
-async function one(source, id) {
-  const stream = await navigator.mediaDevices.getUserMedia(constraints(source, id));
+/** @param {MediaStreamConstraints} wanted @param {Note} note */
+async function one(wanted, note) {
+  const stream = await ask('getUserMedia', wanted, note);
   return stream.getTracks()[0];
 }
 
 /**
  * The screen, sharp rather than smooth.
+ * @param {Note} note
  * @returns {Promise<MediaStreamTrack | null>} null when the person changed their mind
  */
-export async function captureScreen() {
+export async function captureScreen(note) {
   try {
-    const stream = await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: { max: 15 } }, audio: false });
+    const stream = await ask('getDisplayMedia', { video: { frameRate: { max: 15 } }, audio: false }, note);
     const [track] = stream.getVideoTracks();
     track.contentHint = 'detail';
     return track;

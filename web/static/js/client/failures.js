@@ -17,7 +17,7 @@ export class Failures {
 
   /** @param {Partial<Failure> & {code: string}} failure */
   add(failure) {
-    const full = { stage: '', participant: '', track: '', incident: '', ...failure };
+    const full = { stage: '', participant: '', track: '', ...failure, incident: failure.incident ?? '' };
     const others = this.list.peek().filter((f) => !same(f, full));
     this.list.value = [...others, full];
   }

@@ -39,16 +39,13 @@ export class IceWatch {
     this.pc = pc;
     this.handlers = handlers;
     pc.addEventListener('connectionstatechange', () => this.#changed());
-    pc.addEventListener('iceconnectionstatechange', () => handlers.onLog('ice', `ice ${pc.iceConnectionState}`));
-    pc.addEventListener('icegatheringstatechange', () => handlers.onLog('ice', `gathering ${pc.iceGatheringState}`));
     pc.addEventListener('icecandidate', ({ candidate }) => {
       const type = candidate?.type;
       if (type) this.#evidence.candidates[type]++;
     });
     pc.addEventListener('icecandidateerror', (e) => {
-      const { errorCode, errorText, url } = e;
+      const { errorCode, url } = e;
       if (this.#evidence.errors.length < 20) this.#evidence.errors.push({ code: errorCode, url });
-      handlers.onLog('ice', 'candidate error', { error: errorCode, text: errorText, url });
     });
   }
 
@@ -112,7 +109,6 @@ export class IceWatch {
 
   #changed() {
     const state = this.pc.connectionState;
-    this.handlers.onLog(this.pc.iceConnectionState === 'connected' ? 'dtls' : 'ice', `connection ${state}`);
     if (state === 'connected') this.#connected();
     else if (state === 'disconnected') this.#after(DISCONNECTED_GRACE - FLOW_WINDOW, () => this.#silent());
     else if (state === 'failed' && !this.#pending) this.#again('all', 'failed');

@@ -29,6 +29,8 @@ export class LocalMedia {
   interrupted = signal(false);
   /** @type {Publisher | null} */ #publisher = null;
   #allowed = { mic: true, cam: true };
+  /** @type {import('./devices.js').Note} */
+  #note = (method, value, call) => this.log('devices', method, { rtc: [method, null, value, call] });
 
   /**
    * @param {LogFn} log
@@ -46,7 +48,7 @@ export class LocalMedia {
   async open(wanted) {
     this.#allowed = wanted;
     const asked = performance.now();
-    const { mic, cam } = await captureBoth(this.choice.peek(), wanted);
+    const { mic, cam } = await captureBoth(this.choice.peek(), wanted, this.#note);
     this.log('devices', 'devices answered', {
       ms: Math.round(performance.now() - asked), mic: mic.track !== null, cam: cam.track !== null,
     });
@@ -92,7 +94,7 @@ export class LocalMedia {
   }
 
   async startScreen() {
-    const track = await captureScreen();
+    const track = await captureScreen(this.#note);
     if (!track) return;
     track.addEventListener('ended', () => this.stopScreen());
     this.screen.value = { track, muted: false, code: null };
@@ -122,7 +124,7 @@ export class LocalMedia {
     if (source === 'cam' && this.cam.peek().muted) return;
     // Some phones open one device at a time: the old one is let go first.
     this[source].peek().track?.stop();
-    await this.#set(source, await capture(source, this.choice.peek()[source]));
+    await this.#set(source, await capture(source, this.choice.peek()[source], this.#note));
   }
 
   /** @param {'mic' | 'cam'} source @param {import('./devices.js').Captured} captured */

@@ -226,6 +226,7 @@ export const SUBPROTOCOL = 'consilium.v1';
  * @typedef {object} RecordingBody
  * @property {boolean} on
  * @property {string} [code]
+ * @property {string} [incident]
  */
 /**
  * @typedef {object} EventBody

@@ -4,6 +4,7 @@
 // none is stopped or made inactive. What an m-line carries is said by messages.
 import { IceWatch } from './ice.js';
 import { RequestError } from './protocol.js';
+import { PeerTrace } from './trace.js';
 import { preferScreenQuality, encodingFor } from './encoding.js';
 
 /** @typedef {import('./messages.js').Source} Source */
@@ -54,11 +55,14 @@ export class Peer {
    */
   constructor(welcome, handlers) {
     this.handlers = handlers;
-    this.pc = new RTCPeerConnection({
+    /** @type {RTCConfiguration} */
+    const configuration = {
       iceServers: iceServers(welcome.ice_servers),
       bundlePolicy: 'max-bundle',
       rtcpMuxPolicy: 'require',
-    });
+    };
+    this.pc = new RTCPeerConnection(configuration);
+    this.trace = new PeerTrace(this.pc, configuration, handlers.onLog);
     this.ice = new IceWatch(this.pc, {
       relayRestart: welcome.limits.relay_restart || 4.5,
       onLog: handlers.onLog,
@@ -67,7 +71,6 @@ export class Peer {
       restart: (policy) => this.#restartIce(policy),
     });
     this.pc.addEventListener('connectionstatechange', () => handlers.onState(this.pc.connectionState));
-    this.pc.addEventListener('signalingstatechange', () => handlers.onLog('offer', `signalling ${this.pc.signalingState}`));
     this.pc.addEventListener('icecandidate', ({ candidate }) => {
       if (!candidate?.candidate) return;
       handlers.send('candidate', { candidate: candidate.candidate, mid: candidate.sdpMid ?? '' });
@@ -78,6 +81,7 @@ export class Peer {
     this.#closed = true;
     clearTimeout(this.#retryTimer);
     this.ice.close();
+    this.trace.close();
     this.pc.close();
   }
 

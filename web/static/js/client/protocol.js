@@ -140,6 +140,7 @@ export class Connection {
   #open() {
     this.#drop();
     this.#retryTimer = 0;
+    this.handlers.onLog('socket opening');
     const socket = new WebSocket(this.url, SUBPROTOCOL);
     this.#socket = socket;
     this.#heard = performance.now() + (OPEN_TIMEOUT - SILENCE) * 1000;
@@ -287,6 +288,9 @@ export class Connection {
   #connected() {
     this.#attempt = this.#losses = 0;
     this.handlers.onState('open', 0);
+    this.handlers.onLog('socket open');
+    // At once: the log that follows is placed by it on the server's clock.
+    this.#raw({ type: 'ping', body: { time: Date.now() } });
   }
 
   /**

@@ -60,7 +60,7 @@ export function stage(scope, call, local) {
     for (const info of infos) {
       let tile = tiles.get(info.key);
       if (!tile) {
-        tile = new Tile(info);
+        tile = new Tile(info, (track) => call.firstFrame(track));
         tiles.set(info.key, tile);
         (info.source === 'screen' ? screens : grid).append(tile.element);
         seen.observe(tile.element);

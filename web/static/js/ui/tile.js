@@ -18,9 +18,10 @@ export class Tile {
   #since = 0;
   #generation = 0;
 
-  /** @param {TileInfo} info */
-  constructor(info) {
+  /** @param {TileInfo} info @param {(track: string) => void} onFrame  a frame of this track is on show */
+  constructor(info, onFrame) {
     this.info = info;
+    this.onFrame = onFrame;
     this.video = h('video', { 'data-testid': 'tile-video', playsinline: true, autoplay: true });
     this.video.muted = true; // the sound has an element of its own
     this.name = h('span', { class: 'tile-name' });
@@ -59,7 +60,8 @@ export class Tile {
     const state = this.#state(failures);
     setAttribute(this.element, 'data-state', state);
     const [failure] = failures;
-    this.note.textContent = failure ? failureWords(failure.code, false) : noteFor(state);
+    const number = failure?.incident ? t('failure.number', { incident: failure.incident }) : '';
+    this.note.textContent = failure ? `${failureWords(failure.code, false)} ${number}`.trim() : noteFor(state);
     const words = [this.name.textContent, this.mark.title, this.note.textContent].filter(Boolean);
     setAttribute(this.element, 'aria-label', words.join(', '));
   }
@@ -93,6 +95,7 @@ export class Tile {
     const arrived = () => {
       if (generation !== this.#generation) return;
       this.#live = true;
+      this.onFrame(this.#shown);
       this.video.classList.add('live');
       this.#fit();
       this.#say([]);
