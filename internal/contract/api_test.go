@@ -247,14 +247,12 @@ func TestEventsComeInPages(t *testing.T) {
 	for i := range 7 {
 		c.ask("POST", "/v1/calls", apiKey(), fmt.Sprintf(`{"external_id":"%d"}`, i))
 	}
-	eventually(t, 5*time.Second, "seven calls in the feed", func() bool {
-		started := 0
+	eventually(t, 5*time.Second, "all that seven calls have to say so far", func() bool {
+		said := map[string]int{}
 		for _, e := range c.events() {
-			if e.Type == "call.started" {
-				started++
-			}
+			said[e.Type]++
 		}
-		return started == 7
+		return said["call.started"] == 7 && said["recording.armed"] == 7
 	})
 	all := c.events()
 	seen := 0

@@ -146,8 +146,21 @@ func TestBadTokensNeitherJoinNorPublish(t *testing.T) {
 		}
 		s.close()
 	}
+	told := map[string]int{}
 	for _, e := range i.events() {
-		t.Errorf("a refused token left %s in the feed", e.Type)
+		told[e.Code]++
+		switch {
+		case e.Type != "participant.failed" || e.Call != "":
+			t.Errorf("a refused token left %s of call %q in the feed", e.Type, e.Call)
+		case e.Code == "TOKEN_BAD" && e.Room+e.Participant != "":
+			t.Errorf("a token that nobody vouches for names %q in room %q", e.Participant, e.Room)
+		case e.Code != "TOKEN_BAD" && (e.Room == "" || e.Participant == ""):
+			t.Errorf("%s names nobody", e.Code)
+		}
+	}
+	// Each is refused twice above, and told once.
+	if told["TOKEN_BAD"] == 0 || told["TOKEN_BAD"] > 20 || told["TOKEN_EXPIRED"] != 1 || told["TOKEN_EARLY"] != 1 {
+		t.Errorf("told %v", told)
 	}
 }
 
