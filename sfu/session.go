@@ -189,8 +189,9 @@ func (x *Session) Candidate(candidate, mid string) {
 }
 
 // ClientLog puts an entry of the client's own log in the journal. An entry
-// with a code is the client's word for what failed: the first one counts as
-// the cause if the call fails later, and the client hears its incident number.
+// with a code is the client's word for what failed: the first one that is about
+// the way to a connection counts as the cause if there comes to be none,
+// and the client hears its incident number.
 func (x *Session) ClientLog(stage event.Stage, text string, f event.Failure, data map[string]any, at time.Time) {
 	x.c.loop.post(func() {
 		d := map[string]any{"text": text, "client_time": at.UTC().Format(time.RFC3339Nano)}
@@ -204,9 +205,7 @@ func (x *Session) ClientLog(stage event.Stage, text string, f event.Failure, dat
 		} else {
 			x.emit(note)
 		}
-		if f.Code != "" && x.stages.cause.Code == "" && !x.stages.connected() {
-			x.stages.cause = f
-		}
+		x.named(f)
 	})
 }
 

@@ -25,6 +25,7 @@ type stages struct {
 	cause      event.Failure // the first cause the client named
 	failed     bool          // participant.failed was emitted
 	inTimedOut bool          // media.timeout, direction in, for want of a connection
+	udp        udpWatch
 }
 
 // connected reports whether media could ever flow.
@@ -38,6 +39,7 @@ func (x *Session) watch(now time.Time) {
 	for _, s := range x.seats {
 		s.watch(x, now)
 	}
+	x.watchUDP(now)
 	st := &x.stages
 	switch {
 	case st.connected() && st.inTimedOut:
@@ -93,6 +95,31 @@ func (x *Session) failure(d event.Direction) event.Failure {
 	return f
 }
 
+// named takes the client's word for why it does not connect. The first counts,
+// and is told at once: the client waits as long as there is hope. What it says
+// of its devices is no reason to have no connection.
+func (x *Session) named(f event.Failure) {
+	st := &x.stages
+	onTheWay := f.Stage == event.StageNegotiate || f.Stage == event.StageICE || f.Stage == event.StageDTLS
+	if f.Code == "" || !onTheWay || st.cause.Code != "" || st.connected() {
+		return
+	}
+	st.cause = f
+	x.giveUp()
+}
+
+// giveUp says that there will be no connection, before the clock does.
+func (x *Session) giveUp() {
+	if x.stages.answered.IsZero() {
+		return
+	}
+	d := event.In
+	if slices.ContainsFunc(x.published, func(t *track) bool { return !t.muted }) {
+		d = event.Out
+	}
+	x.failed(x.failure(d))
+}
+
 // failed emits participant.failed once, for a session that never connected.
 func (x *Session) failed(f event.Failure) {
 	if x.stages.failed || x.stages.connected() {
@@ -130,6 +157,8 @@ func (x *Session) dtlsChanged(s webrtc.DTLSTransportState) {
 	case s == webrtc.DTLSTransportStateConnected && st.dtlsAt.IsZero():
 		st.dtlsAt = time.Now()
 		x.peer.transport.connected()
+	case s == webrtc.DTLSTransportStateFailed:
+		x.giveUp() // a handshake is not repeated
 	case s == webrtc.DTLSTransportStateClosed && st.connected() && x.mode != Interactive:
 		// A close_notify of WHIP or WHEP counts as DELETE.
 		x.close(media.EndLeft, "", "")
@@ -142,14 +171,8 @@ func (x *Session) noteState(what, state string) {
 
 // emitPath says by which path the session is connected.
 func (x *Session) emitPath() {
-	data := map[string]any{"path": "direct", "protocol": "udp"}
-	if pair := x.peer.selectedPair(); pair != nil {
-		data["protocol"] = pair.Local.Protocol.String()
-		data["local"] = pair.Local.Address
-		if path, protocol, ok := x.peer.via(pair.Remote); ok {
-			data["path"], data["protocol"] = path, protocol
-		}
-	}
+	p := x.path()
+	data := map[string]any{"path": p.kind, "protocol": p.protocol, "local": p.local}
 	if !x.stages.answered.IsZero() {
 		data["after_ms"] = time.Since(x.stages.answered).Milliseconds()
 	}
@@ -167,7 +190,11 @@ func (x *Session) noteCandidate(candidate, mid string) {
 		return // a renegotiation repeats them all
 	}
 	st.candidates = append(st.candidates, candidate)
-	x.emit(event.Event{Type: event.NoteCandidate, Data: describeCandidate(candidate, mid)})
+	about := describeCandidate(candidate, mid)
+	if about["protocol"] == "udp" && about["type"] != ice.CandidateTypeRelay.String() {
+		st.udp.offered++
+	}
+	x.emit(event.Event{Type: event.NoteCandidate, Data: about})
 }
 
 // maxNotedCandidates bounds what a client can write in the journal.

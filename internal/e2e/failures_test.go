@@ -78,34 +78,32 @@ func (p *person) isTold(code event.Code) {
 	}
 }
 
-// hearsFailure waits for participant.failed of somebody and fails unless each
-// there is has this code.
-func (l *lab) hearsFailure(identity string, code event.Code, stage event.Stage) {
-	l.t.Helper()
-	l.waitEvent(event.ParticipantFailed, identity, patience)
-	for _, e := range l.events() {
-		if e.Type == event.ParticipantFailed && e.Participant == identity && (e.Code != code || e.Stage != stage) {
-			l.t.Errorf("the feed says %s at %s, want %s at %s", e.Code, e.Stage, code, stage)
-		}
-	}
-}
+// busy answers as a browser does whose device another program holds. A device
+// that can be held is what a machine without hardware lacks: this cause alone is
+// said by a script, with the exception that browsers throw.
+const busy = `navigator.mediaDevices.getUserMedia = async () => {
+	throw new DOMException('Could not start source', 'NotReadableError');
+};`
 
 func TestADeviceThatCannotBeHadIsNamed(t *testing.T) {
-	l := start(t, nil)
+	l, hook := startHooked(t, nil)
 	onlyCam := jwt.MapClaims{"grants": []string{"publish.video", "subscribe"}}
 	onlyMic := jwt.MapClaims{"grants": []string{"publish.audio", "subscribe"}}
 	for name, test := range map[string]struct {
 		browser browser.Options
+		script  string
 		codes   map[event.Code]jwt.MapClaims
 	}{
-		"refused in chromium": {browser.Options{DenyPermissions: true},
+		"refused in chromium": {browser.Options{DenyPermissions: true}, "",
 			map[event.Code]jwt.MapClaims{event.CamDenied: onlyCam, event.MicDenied: onlyMic}},
+		"busy in chromium": {browser.Options{}, busy,
+			map[event.Code]jwt.MapClaims{event.CamBusy: onlyCam, event.MicBusy: onlyMic}},
 		// Its fake microphone can't be taken from Chromium.
-		"missing in chromium": {browser.Options{NoDevices: true},
+		"missing in chromium": {browser.Options{NoDevices: true}, "",
 			map[event.Code]jwt.MapClaims{event.CamNone: onlyCam}},
-		"missing in firefox": {browser.Options{Kind: browser.Firefox, NoDevices: true, Prefs: map[string]any{"media.cubeb.force_mock_context": false}},
+		"missing in firefox": {browser.Options{Kind: browser.Firefox, NoDevices: true, Prefs: map[string]any{"media.cubeb.force_mock_context": false}}, "",
 			map[event.Code]jwt.MapClaims{event.CamNone: onlyCam, event.MicNone: onlyMic}},
-		"refused in firefox": {browser.Options{Kind: browser.Firefox, DenyPermissions: true},
+		"refused in firefox": {browser.Options{Kind: browser.Firefox, DenyPermissions: true}, "",
 			map[event.Code]jwt.MapClaims{event.CamDenied: onlyCam, event.MicDenied: onlyMic}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -114,10 +112,14 @@ func TestADeviceThatCannotBeHadIsNamed(t *testing.T) {
 				t.Run(string(code), func(t *testing.T) {
 					l := l.in(t)
 					identity := strings.ReplaceAll(name, " ", "-") + "-" + string(code)
-					p := l.open(b, identity, l.invite(l.url, identity, claims))
-					p.isTold(code)
+					opened := time.Now()
+					p := l.openWith(b, identity, l.invite(l.url, identity, claims), browser.PageOptions{Script: test.script})
 					// The person has not joined and may never do so.
-					l.hearsFailure(identity, code, event.StageDevices)
+					e := wantCode(t, p, l, hook, identity, code)
+					if e.Stage != event.StageDevices {
+						t.Errorf("%s at %s", e.Code, e.Stage)
+					}
+					within(t, e.Time.Sub(opened))
 				})
 			}
 		})
@@ -125,13 +127,14 @@ func TestADeviceThatCannotBeHadIsNamed(t *testing.T) {
 }
 
 func TestAPageWithoutHTTPSIsNamed(t *testing.T) {
-	l := start(t, nil)
+	l, hook := startHooked(t, nil)
 	b := browser.Start(t, browser.Options{Args: []string{"--host-resolver-rules=MAP clinic.test 127.0.0.1"}})
 	base := strings.Replace(l.url, "127.0.0.1", "clinic.test", 1)
 	p := l.open(b, "patient", l.invite(base, "patient", nil))
 	p.WaitVisible("failed")
-	p.isTold(event.InsecurePage)
-	l.hearsFailure("patient", event.InsecurePage, event.StagePage)
+	if e := wantCode(t, p, l, hook, "patient", event.InsecurePage); e.Stage != event.StagePage {
+		t.Errorf("at %s", e.Stage)
+	}
 }
 
 // proxy is a web server of a site in front of ours: it serves page at "/" and
@@ -166,7 +169,7 @@ func framable(r *http.Response) error {
 }
 
 func TestAFrameThatKeepsTheCameraBackIsNamed(t *testing.T) {
-	l := start(t, nil)
+	l, hook := startHooked(t, nil)
 	b := browser.Start(t, browser.Options{})
 	for name, frame := range map[string]string{
 		// To the browser localhost is another site than 127.0.0.1.
@@ -181,23 +184,12 @@ func TestAFrameThatKeepsTheCameraBackIsNamed(t *testing.T) {
 			host := strings.Replace(inner, "127.0.0.1", "localhost", 1)
 			outer := l.proxy(strings.NewReplacer("HOST", host, "ROOM", room).Replace(frame), "", framable)
 			p := l.open(b, identity, outer)
-			l.hearsFailure(identity, event.FramePolicy, event.StageDevices)
+			if e := wantCode(t, nil, l, hook, identity, event.FramePolicy); e.Stage != event.StageDevices {
+				t.Errorf("at %s", e.Stage)
+			}
 			if name == "of the same site" { // into the other one nobody can look
 				p.WaitFor("the words", `document.querySelector('iframe').contentDocument.querySelector('[data-testid=failure]')?.dataset.code === 'FRAME_POLICY'`)
 			}
 		})
 	}
-}
-
-func TestADeviceWithoutANetworkIsNamed(t *testing.T) {
-	l := start(t, func(c *config.Config) { c.TURN.Enabled = false })
-	// As a policy or an extension may have it: relays only, and there is none.
-	b := browser.Start(t, browser.Options{Kind: browser.Firefox, Prefs: map[string]any{"media.peerconnection.ice.relay_only": true}})
-	// Firefox itself writes an error to the console.
-	p := &person{Page: b.NewPage(t, "patient", browser.PageOptions{AllowErrors: true}), l: l, identity: "patient"}
-	p.Goto(l.invite(l.url, "patient", nil))
-	p.agree()
-	p.WaitVisible("call")
-	p.isTold(event.NoCandidates)
-	l.hearsFailure("patient", event.NoCandidates, event.StageICE)
 }

@@ -275,10 +275,10 @@ export class Call {
       case 'media.flowing':
       case 'media.resumed':
         this.failures.remove((f) => f.participant === participant && f.stage !== 'socket'
-          && f.stage !== 'devices' && f.code !== 'PEER_ABSENT' && (!f.track || !e.track || f.track === e.track));
+          && f.stage !== 'devices' && !['PEER_ABSENT', 'UDP_BLOCKED'].includes(f.code) && (!f.track || !e.track || f.track === e.track));
         break;
       case 'quality.recovered':
-        this.failures.remove((f) => f.participant === participant && f.code.endsWith('_WEAK'));
+        this.failures.remove((f) => f.participant === participant && (f.code.endsWith('_WEAK') || f.code === 'UDP_BLOCKED'));
         break;
       default: // told by other messages too
     }

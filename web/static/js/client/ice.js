@@ -1,16 +1,18 @@
 // @ts-check
 // Watches that a connection comes up and stays up. Browsers wait 10 to 30 s,
 // some for ever; we do not: without a connection relay_restart seconds after
-// the answer ICE is restarted relay-only, VERDICT_AFTER later comes the verdict.
+// the answer ICE is restarted relay-only, VERDICT_AFTER later comes the verdict,
+// before the server's own, which knows less.
 import { diagnoseConnection } from './diagnose.js';
 
-const VERDICT_AFTER = 5; // seconds after the relay-only restart was due
+const VERDICT_AFTER = 4.3; // seconds after the relay-only restart was due
 const DISCONNECTED_GRACE = 3; // seconds of silence before a restart
 const NEXT_ATTEMPT = 10; // seconds between attempts after a verdict
 const FLOW_WINDOW = 1; // seconds over which bytes must arrive to count as flowing
 const QUIET_AFTER = 1.5; // seconds in which nothing comes before the path is doubted
 const SUSPICION = 6; // seconds after a change of network in which a quiet path is given up
 const QUIET_LOOK = 500; // ms
+const CONNECTED = ['connected', 'completed'];
 
 /**
  * @typedef {object} IceHandlers
@@ -111,7 +113,9 @@ export class IceWatch {
     const state = this.pc.connectionState;
     if (state === 'connected') this.#connected();
     else if (state === 'disconnected') this.#after(DISCONNECTED_GRACE - FLOW_WINDOW, () => this.#silent());
-    else if (state === 'failed' && !this.#pending) this.#again('all', 'failed');
+    else if (state !== 'failed') return;
+    else if (!this.#pending) this.#again('all', 'failed');
+    else if (CONNECTED.includes(this.pc.iceConnectionState)) this.#judge(); // of DTLS: no path will help
   }
 
   #connected() {
@@ -142,6 +146,7 @@ export class IceWatch {
 
   #judge() {
     if (this.pc.connectionState === 'connected') return;
+    this.#clear();
     const { code, stage } = diagnoseConnection(this.pc, this.#evidence);
     this.#pending = false;
     this.#verdict = true;

@@ -42,6 +42,7 @@ export class ClientLog {
     }
     this.#bytes += bytes;
     this.#entries.push(entry);
+    if (code) this.#hurry();
     this.#schedule();
   }
 
@@ -77,7 +78,14 @@ export class ClientLog {
     return fresh;
   }
 
-  #schedule() {
+  /** A failure is not kept waiting. */
+  #hurry() {
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+    this.#schedule(0);
+  }
+
+  #schedule(delay = DELAY) {
     if (!this.#send || this.#timer || !this.#entries.length) return;
     this.#timer = setTimeout(() => {
       this.#timer = 0;
@@ -93,7 +101,7 @@ export class ClientLog {
       for (const e of batch) this.#bytes -= size(e);
       this.#send(batch);
       this.#schedule();
-    }, DELAY);
+    }, delay);
   }
 }
 

@@ -6,7 +6,7 @@ import { Scope } from '../lib/scope.js';
 import { signal } from '../lib/signal.js';
 import { controls } from './controls.js';
 import { deviceSelects } from './devices.js';
-import { failurePanel } from './failure.js';
+import { failurePanel, failureWords } from './failure.js';
 import { announce, brand, languageSelect } from './parts.js';
 import { ask, panel, peoplePanel, waitingList } from './people.js';
 import { soundOutlet } from './sound.js';
@@ -90,6 +90,14 @@ function connectionState(scope, call) {
   const element = h('div', { class: 'connection-state', 'data-testid': 'connection-state', role: 'status' });
   scope.text(element, () => t(`connection.${state()}`, { attempt: Math.max(1, call.socket.value.attempt) }));
   scope.attribute(element, 'data-state', state);
+  // Nobody need do anything about it: a word for whoever asks.
+  scope.effect(() => {
+    lang.value;
+    const note = call.failures.notes.value.find((f) => f.participant === '');
+    element.title = note ? failureWords(note.code, true) : '';
+    if (note) element.dataset.note = note.code;
+    else delete element.dataset.note;
+  });
   return element;
 }
 

@@ -49,6 +49,8 @@ export function stage(scope, call, local) {
     lang.value;
     const infos = call.roster.tiles();
     const failures = call.failures.list.value;
+    const patient = ['patient', 'companion'].includes(call.me.value?.role ?? '');
+    const notes = patient ? [] : call.failures.notes.value;
     const keys = new Set(infos.map((i) => i.key));
     for (const [key, tile] of tiles) {
       if (keys.has(key)) continue;
@@ -67,7 +69,8 @@ export function stage(scope, call, local) {
       }
       const about = failures.filter((f) => f.participant === info.participant.identity
         && (!f.track || f.track === info.video?.id));
-      tile.update(info, (mid) => call.roster.receive(mid), about);
+      const note = notes.find((f) => f.participant === info.participant.identity);
+      tile.update(info, (mid) => call.roster.receive(mid), about, note);
     }
     empty.hidden = infos.length > 0;
     arrange();

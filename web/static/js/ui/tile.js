@@ -28,8 +28,9 @@ export class Tile {
     this.mark = h('span', { class: 'tile-mark' });
     this.face = h('div', { class: 'tile-face', 'aria-hidden': 'true' });
     this.note = h('div', { class: 'tile-note' });
+    this.quality = h('span', { class: 'tile-quality', 'data-testid': 'tile-quality', hidden: true });
     this.element = h('article', { class: 'tile', 'data-testid': 'tile' },
-      this.face, this.video, this.note, h('div', { class: 'tile-label' }, this.mark, this.name));
+      this.face, this.video, this.note, h('div', { class: 'tile-label' }, this.mark, this.name, this.quality));
     this.video.addEventListener('resize', () => this.#fit());
   }
 
@@ -37,8 +38,9 @@ export class Tile {
    * @param {TileInfo} info
    * @param {(mid: string) => MediaStreamTrack | null} receive
    * @param {Failure[]} failures about this participant
+   * @param {Failure | undefined} note  what could be better, about him
    */
-  update(info, receive, failures) {
+  update(info, receive, failures, note) {
     this.info = info;
     const { participant, source, session } = info;
     const name = participant.name || participant.identity;
@@ -52,6 +54,9 @@ export class Tile {
     setAttribute(this.element, 'data-participant', participant.identity);
     setAttribute(this.element, 'data-session', session);
     setAttribute(this.element, 'data-source', source);
+    this.quality.hidden = !note;
+    this.quality.textContent = note ? failureWords(note.code, false) : '';
+    setAttribute(this.quality, 'data-code', note?.code ?? '');
     this.#say(failures);
   }
 
