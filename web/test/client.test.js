@@ -213,3 +213,14 @@ test('a timeline has both sides of each participant on one axis', () => {
   assert.deepEqual(line.lanes[1].device.map((e) => e.at), [0, 4000], 'a clock that is far off is not believed');
   assert.deepEqual(failures(line).map((f) => f.event.code), ['CAM_BUSY', 'NO_MEDIA_OUT'], 'told by both sides it is one failure');
 });
+
+test('a log that was taken before its time came sends nothing', (context) => {
+  context.mock.timers.enable({ apis: ['setTimeout'] });
+  const log = new ClientLog();
+  const sent = [];
+  log.deliverTo((entries) => sent.push(...entries));
+  log.add('page', 'loaded');
+  log.take();
+  context.mock.timers.tick(1000);
+  assert.deepEqual(sent, []);
+});

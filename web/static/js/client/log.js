@@ -97,6 +97,7 @@ export class ClientLog {
         this.#dropped = 0;
       }
       const [batch] = batches(this.#entries, BATCH, BATCH_BYTES);
+      if (!batch) return; // all was taken meanwhile
       this.#entries.splice(0, batch.length);
       for (const e of batch) this.#bytes -= size(e);
       this.#send(batch);
