@@ -48,7 +48,7 @@ func serveCommand() command {
 
 Signals: SIGTERM and SIGINT drain (no new joins, clients are told, recordings
 are finished), a second one ends at once; SIGHUP reloads keys, log level,
-limits and certificate files.
+limits, secrets of TURN and certificate files.
 
 examples:
   consilium serve --dev

@@ -111,18 +111,31 @@ type Codecs struct {
 	Video []string `yaml:"video"` // vp8, vp9, av1, h264
 }
 
-// TURN is the embedded relay.
+// TURN is the embedded relay. The last eight are limits: of one session, and of
+// all together.
 type TURN struct {
-	Enabled               bool          `yaml:"enabled"`
-	UDPPort               int           `yaml:"udp_port"` // 0: any free one
-	Realm                 string        `yaml:"realm"`
-	Secret                Secret        `yaml:"secret"` // "": a random one each start
-	SecretFile            string        `yaml:"secret_file"`
-	PreviousSecret        Secret        `yaml:"previous_secret"`
-	PreviousSecretFile    string        `yaml:"previous_secret_file"`
-	TTL                   time.Duration `yaml:"ttl"`
-	AllocationsPerSession int           `yaml:"allocations_per_session"`
-	Bandwidth             int           `yaml:"bandwidth"` // kbit/s a session and direction
+	Enabled              bool          `yaml:"enabled"`
+	Mode                 string        `yaml:"mode"`     // closed or open
+	UDPPort              int           `yaml:"udp_port"` // 0: any free one
+	Realm                string        `yaml:"realm"`
+	Secret               Secret        `yaml:"secret"` // "": a random one each start
+	SecretFile           string        `yaml:"secret_file"`
+	PreviousSecret       Secret        `yaml:"previous_secret"`
+	PreviousSecretFile   string        `yaml:"previous_secret_file"`
+	TTL                  time.Duration `yaml:"ttl"`
+	RelayPorts           string        `yaml:"relay_ports"`            // FIRST-LAST
+	RelayAddresses       []string      `yaml:"relay_addresses"`        // empty: of media
+	RelayPublicAddresses []string      `yaml:"relay_public_addresses"` // empty: of media
+	AllowPeers           []string      `yaml:"allow_peers"`            // CIDRs
+
+	AllocationsPerSession int `yaml:"allocations_per_session"`
+	PermissionsPerSession int `yaml:"permissions_per_session"`
+	ChannelsPerSession    int `yaml:"channels_per_session"`
+	Bandwidth             int `yaml:"bandwidth"` // kbit/s a session and direction
+	MaxAllocations        int `yaml:"max_allocations"`
+	MaxPermissions        int `yaml:"max_permissions"`
+	MaxChannels           int `yaml:"max_channels"`
+	MaxBandwidth          int `yaml:"max_bandwidth"` // kbit/s a direction
 }
 
 // Signaling limits the WebSocket.
@@ -180,6 +193,9 @@ const (
 	TLSFiles = "files"
 	TLSACME  = "acme"
 
+	TURNClosed = "closed" // reaches this server's media only
+	TURNOpen   = "open"   // reaches public addresses through ports of its own
+
 	ICEAuto = "auto" // lite with public_addresses, else full
 	ICELite = "lite"
 	ICEFull = "full"
@@ -220,11 +236,19 @@ func Default() Config {
 		},
 		TURN: TURN{
 			Enabled:               true,
+			Mode:                  TURNClosed,
 			UDPPort:               3478,
 			Realm:                 "consilium",
 			TTL:                   10 * time.Minute,
+			RelayPorts:            "49152-49999",
 			AllocationsPerSession: 16,
-			Bandwidth:             20000,
+			PermissionsPerSession: 128,
+			ChannelsPerSession:    128,
+			Bandwidth:             20_000,
+			MaxAllocations:        4096,
+			MaxPermissions:        65_536,
+			MaxChannels:           65_536,
+			MaxBandwidth:          1_000_000,
 		},
 		Signaling: Signaling{
 			ResumeWindow:      25 * time.Second,

@@ -182,26 +182,6 @@ func family(addr netip.Addr) string {
 	return "ipv6"
 }
 
-func (v *validator) turn(t TURN, m Media) {
-	v.number("turn.udp_port", t.UDPPort, 0, 65535)
-	if t.Enabled && t.UDPPort != 0 && t.UDPPort == m.UDPPort {
-		v.add("turn.udp_port", fmt.Sprintf("%d is media.udp_port too", t.UDPPort),
-			"take another: Chromium drops media that comes from the address of its STUN server")
-	}
-	// It is part of every credential and of every unauthenticated answer.
-	if len(t.Realm) < 1 || len(t.Realm) > 64 || strings.ContainsFunc(t.Realm, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == ':' }) {
-		v.add("turn.realm", fmt.Sprintf("%q is not a realm", t.Realm), "take 1 to 64 printable ASCII characters without spaces, quotes and colons")
-	}
-	v.secret("turn.secret", t.Secret)
-	v.secret("turn.previous_secret", t.PreviousSecret)
-	if t.PreviousSecret != "" && t.Secret == "" {
-		v.add("turn.previous_secret", "is set without turn.secret", "set turn.secret too: without it the secret is random")
-	}
-	v.duration("turn.ttl", t.TTL, time.Minute, day)
-	v.number("turn.allocations_per_session", t.AllocationsPerSession, 1, 64)
-	v.number("turn.bandwidth", t.Bandwidth, 100, 1_000_000)
-}
-
 func (v *validator) signaling(s Signaling, c Calls) {
 	v.duration("signaling.resume_window", s.ResumeWindow, 0, 10*time.Minute)
 	if s.ResumeWindow > c.LingerLost {

@@ -109,6 +109,10 @@ func registerTURN(r *metrics.Registry, t *turn.Server) {
 		}
 		return float64(open)
 	})
+	r.GaugeFunc("consilium_turn_permissions", "Addresses of peers that relays may talk to.",
+		func() float64 { return float64(t.Stats().Permissions) })
+	r.GaugeFunc("consilium_turn_channels", "Channels of relays.",
+		func() float64 { return float64(t.Stats().Channels) })
 	r.CounterFunc("consilium_turn_allocations_total", "Relays that were opened.",
 		func() float64 { return float64(t.Stats().Created) })
 	r.CounterMapFunc("consilium_turn_bytes_total", "Bytes relayed, by direction.",

@@ -25,6 +25,9 @@ func (s *Server) reloadables() []reloadable {
 	parts := []reloadable{
 		{"keys", []string{"keys."}, func(c config.Config) error { return s.auth.Reload(auth.Config{Keys: c.Keys}) }},
 		{"limits", []string{"limits."}, s.reloadLimits},
+		{"TURN secrets", []string{
+			"turn.secret", "turn.secret_file", "turn.previous_secret", "turn.previous_secret_file",
+		}, s.reloadTURN},
 		// The logger is the program's, which sets its level.
 		{"log level", []string{"log.level"}, func(config.Config) error { return nil }},
 	}

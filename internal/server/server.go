@@ -44,6 +44,7 @@ type Server struct {
 	distrust *untrusted         // nil: plain HTTP
 	network  *network
 	turn     *turn.Server // nil: TURN is off
+	turnKey  string       // signs TURN credentials where no secret is configured
 	sfu      *sfu.Server
 	signals  *signaling.Server
 	tunnel   *tunnel.Server // nil: media.tunnel is off

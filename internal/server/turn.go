@@ -8,16 +8,14 @@ import (
 	"time"
 
 	"consilium/internal/api"
-	"consilium/internal/muxconn"
+	"consilium/internal/config"
 	"consilium/signaling"
 	"consilium/turn"
 )
 
-// behind tells how a client comes that a virtual address stands for.
+// behind tells how a client comes that is not where its address is: through a
+// relay or the tunnel.
 func (s *Server) behind(a netip.AddrPort) (path, protocol string, ok bool) {
-	if !muxconn.IsVirtual(a.Addr()) {
-		return "", "", false
-	}
 	if s.tunnel != nil && s.tunnel.Tunnelled(a) {
 		return "websocket", "tcp", true
 	}
@@ -30,16 +28,19 @@ func (s *Server) behind(a netip.AddrPort) (path, protocol string, ok bool) {
 
 func (s *Server) newTURN() (*turn.Server, error) {
 	c := s.cfg.TURN
-	secrets := []string{string(c.Secret)}
-	if c.Secret == "" {
-		secrets[0] = rand.Text() + rand.Text()
+	s.turnKey = rand.Text() + rand.Text()
+	open, err := s.openRelay()
+	if err != nil {
+		return nil, err
 	}
-	if c.PreviousSecret != "" {
-		secrets = append(secrets, string(c.PreviousSecret))
+	session := turn.Limits{
+		Allocations: c.AllocationsPerSession, Permissions: c.PermissionsPerSession,
+		Channels: c.ChannelsPerSession, Bandwidth: c.Bandwidth * 1000,
 	}
 	return turn.New(turn.Config{
-		Realm: c.Realm, Secrets: secrets, SessionTTL: c.TTL,
+		Realm: c.Realm, Secrets: s.turnSecrets(c), SessionTTL: c.TTL,
 		UDP: s.network.stun, TCP: s.network.turn,
+		Open: open,
 		OpenRelay: func(network string, port uint16) (net.PacketConn, error) {
 			p, err := s.network.media.OpenPeer(network, port)
 			if err != nil {
@@ -49,9 +50,38 @@ func (s *Server) newTURN() (*turn.Server, error) {
 		},
 		Media:      s.network.media.Advertised(),
 		Live:       s.sfu.Lives,
-		PerSession: turn.Limits{Allocations: c.AllocationsPerSession, Bandwidth: c.Bandwidth * 1000},
-		Log:        s.log.With("part", "turn"),
+		PerSession: session,
+		PerUser: turn.Limits{
+			Allocations: 4 * session.Allocations, Permissions: 4 * session.Permissions,
+			Channels: 4 * session.Channels, Bandwidth: 4 * session.Bandwidth,
+		},
+		Total: turn.Limits{
+			Allocations: c.MaxAllocations, Permissions: c.MaxPermissions,
+			Channels: c.MaxChannels, Bandwidth: c.MaxBandwidth * 1000,
+		},
+		Log: s.log.With("part", "turn"),
 	})
+}
+
+// turnSecrets are the secret of a configuration, or the one of this start, and
+// the one before.
+func (s *Server) turnSecrets(c config.TURN) []string {
+	secrets := []string{string(c.Secret)}
+	if c.Secret == "" {
+		secrets[0] = s.turnKey
+	}
+	if c.PreviousSecret != "" && c.PreviousSecret != c.Secret {
+		secrets = append(secrets, string(c.PreviousSecret))
+	}
+	return secrets
+}
+
+// reloadTURN takes over the secrets of a configuration; relays that run go on.
+func (s *Server) reloadTURN(c config.Config) error {
+	if s.turn == nil {
+		return nil
+	}
+	return s.turn.SetSecrets(s.turnSecrets(c.TURN)...)
 }
 
 // turnURIs are the URIs of the embedded TURN server as clients reach it.
