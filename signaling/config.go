@@ -114,6 +114,9 @@ type Config struct {
 	// Events gets consent.refused, and participant.failed of those who are
 	// refused. May be nil.
 	Events event.Sink
+	// Number gives a failure its incident number before it is emitted and told
+	// to the client. nil: failures have none.
+	Number func(event.Event) event.Event
 	// Recording says that calls are recorded: nobody joins without consent.
 	Recording bool
 	Limits    LimitConfig
@@ -178,6 +181,9 @@ func (c *Config) setDefaults() error {
 	}
 	if c.Events == nil {
 		c.Events = event.Func(func(event.Event) {})
+	}
+	if c.Number == nil {
+		c.Number = func(e event.Event) event.Event { return e }
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -32,6 +32,8 @@ type failure struct {
 	text   string // for an administrator
 	retry  time.Duration
 
+	incident string // its number, if there is one
+
 	// Of a token that was refused: who bears it, or says that he does.
 	person  sfu.Person
 	claimed Claimed
@@ -99,7 +101,7 @@ func (f failure) write(w http.ResponseWriter) {
 
 // body is the failure as an "error" message.
 func (f failure) body(fatal bool) ErrorBody {
-	return ErrorBody{Code: f.code, Message: f.text, Fatal: fatal, Retry: f.retry.Seconds()}
+	return ErrorBody{Code: f.code, Message: f.text, Fatal: fatal, Retry: f.retry.Seconds(), Incident: f.incident}
 }
 
 // handshakeFailure says why a WebSocket handshake was refused.

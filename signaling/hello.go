@@ -90,7 +90,7 @@ func (s *Server) identify(ctx context.Context, r *http.Request, h *Hello) (ident
 	now := time.Now()
 	if h.Token == "" && h.Rejoin == "" {
 		f := failure{code: string(event.TokenBad), text: "neither token nor rejoin is given"}
-		s.tellRefused(sfu.Person{}, f, r, event.StageSocket)
+		s.tellRefused(sfu.Person{}, &f, r, event.StageSocket)
 		return identified{}, &f
 	}
 	secret, secretErr := s.secrets.verify(h.Rejoin, now)
@@ -110,7 +110,7 @@ func (s *Server) identify(ctx context.Context, r *http.Request, h *Hello) (ident
 		if f.code == string(event.TokenExpired) && secretErr == nil {
 			return s.fromSecret(secret), nil
 		}
-		s.tellRefused(sfu.Person{}, f, r, event.StageSocket)
+		s.tellRefused(sfu.Person{}, &f, r, event.StageSocket)
 		return identified{}, &f
 	}
 	if secretErr == nil && secret.Person.Room == claims.Person.Room && secret.Person.Identity == claims.Person.Identity {
@@ -145,7 +145,7 @@ func (s *Server) hello(r *http.Request, h *Hello) (*session, *failure) {
 		if f.code == string(event.ConsentDeclined) {
 			stage = event.StagePage
 		}
-		s.tellRefused(who.Person, *f, r, stage)
+		s.tellRefused(who.Person, f, r, stage)
 		return nil, f
 	}
 	s.metrics.joins.Add(1)

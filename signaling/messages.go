@@ -299,5 +299,7 @@ type (
 		Message string  `json:"message"` // for an administrator, in English
 		Fatal   bool    `json:"fatal,omitempty"`
 		Retry   float64 `json:"retry,omitempty"`
+		// Incident is the number of the failure, to be told to the clinic.
+		Incident string `json:"incident,omitempty"`
 	}
 )

@@ -30,7 +30,7 @@ type refusals struct {
 	genuine, forged *rate.Limiter
 
 	mu   sync.Mutex
-	told map[refusalKey]time.Time
+	told map[refusalKey]refusal
 }
 
 type refusalKey struct {
@@ -38,40 +38,58 @@ type refusalKey struct {
 	room, identity string
 }
 
+// refusal is one that was told.
+type refusal struct {
+	at       time.Time
+	incident string // its number
+}
+
 func newRefusals() *refusals {
 	return &refusals{
 		genuine: rate.NewLimiter(refusalRate, refusalBurst),
 		forged:  rate.NewLimiter(rate.Every(forgedEvery), forgedBurst),
-		told:    map[refusalKey]time.Time{},
+		told:    map[refusalKey]refusal{},
 	}
 }
 
-// allow reports whether a refusal may be told; it counts as told then.
-func (r *refusals) allow(k refusalKey, genuine bool, now time.Time) bool {
+// allow reports whether a refusal may be told; it counts as told then. If it was
+// told a short while ago, incident is its number.
+func (r *refusals) allow(k refusalKey, genuine bool, now time.Time) (ok bool, incident string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if at, ok := r.told[k]; ok && now.Sub(at) < refusalAgain {
-		return false
+	if last, ok := r.told[k]; ok && now.Sub(last.at) < refusalAgain {
+		return false, last.incident
 	}
 	limiter := r.forged
 	if genuine {
 		limiter = r.genuine
 	}
 	if len(r.told) >= refusalsPending {
-		maps.DeleteFunc(r.told, func(_ refusalKey, at time.Time) bool { return now.Sub(at) >= refusalAgain })
+		maps.DeleteFunc(r.told, func(_ refusalKey, last refusal) bool { return now.Sub(last.at) >= refusalAgain })
 	}
 	if len(r.told) >= refusalsPending || !limiter.AllowN(now, 1) {
-		return false
+		return false, ""
 	}
-	r.told[k] = now
-	return true
+	r.told[k] = refusal{at: now}
+	return true, ""
+}
+
+// number notes the incident number of a refusal that was told.
+func (r *refusals) number(k refusalKey, incident string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if last, ok := r.told[k]; ok {
+		last.incident = incident
+		r.told[k] = last
+	}
 }
 
 // tellRefused emits participant.failed for somebody who was refused with a
 // failure code: who, or if that is zero the bearer of the refused token. Who he
 // is comes from a token whose signature was checked. What another token says is
-// a claim: it goes into the evidence, and the event names nobody.
-func (s *Server) tellRefused(who sfu.Person, f failure, r *http.Request, stage event.Stage) {
+// a claim: it goes into the evidence, and the event names nobody. The failure
+// gets its incident number.
+func (s *Server) tellRefused(who sfu.Person, f *failure, r *http.Request, stage event.Stage) {
 	code := event.Code(f.code)
 	if !slices.Contains(event.Codes(), code) {
 		return
@@ -84,7 +102,9 @@ func (s *Server) tellRefused(who sfu.Person, f failure, r *http.Request, stage e
 	if !genuine {
 		key.room, key.identity = f.claimed.Room, f.claimed.Identity
 	}
-	if !s.refusals.allow(key, genuine, time.Now()) {
+	ok, incident := s.refusals.allow(key, genuine, time.Now())
+	if !ok {
+		f.incident = incident
 		s.metrics.untold.Add(1)
 		return
 	}
@@ -92,11 +112,14 @@ func (s *Server) tellRefused(who sfu.Person, f failure, r *http.Request, stage e
 	if !genuine {
 		evidence["claimed_room"], evidence["claimed_participant"] = f.claimed.Room, f.claimed.Identity
 	}
-	s.cfg.Events.Emit(event.Event{
+	e := s.cfg.Number(event.Event{
 		Type: event.ParticipantFailed, Time: time.Now(), Room: who.Room, Participant: who.Identity,
 		Failure: event.Failure{Code: code, Stage: stage, Evidence: evidence},
-		Data:    refusalData(f),
+		Data:    refusalData(*f),
 	})
+	f.incident = e.Incident()
+	s.refusals.number(key, f.incident)
+	s.cfg.Events.Emit(e)
 }
 
 // refusalData is what a receiver can act on: nobody is in a call by a refusal,

@@ -12,12 +12,15 @@ import (
 	"consilium/sfu"
 )
 
-// refusedHello says hello with a token that is refused.
-func (f *fixture) refusedHello(t *testing.T, token, code string) {
+// refusedHello says hello with a token that is refused, each time with the
+// number of the incident.
+func (f *fixture) refusedHello(t *testing.T, token, code, incident string) {
 	t.Helper()
 	c := f.dial(t)
 	c.send(Envelope{Type: "hello"}, Hello{Token: token})
-	c.expectError(code)
+	if _, e := c.expectError(code); e.Incident != incident {
+		t.Errorf("incident %q, want %q", e.Incident, incident)
+	}
 	c.expectClose(closePolicy)
 }
 
@@ -32,9 +35,14 @@ func TestARefusalIsToldOnceOfWhomTheTokenProves(t *testing.T) {
 		"no token at all": {"malformed", "TOKEN_BAD", "", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFixture(t, nil)
+			f := newFixture(t, func(c *Config) {
+				c.Number = func(e event.Event) event.Event {
+					e.Data["incident"] = "K7M4-QX"
+					return e
+				}
+			})
 			for range 3 {
-				f.refusedHello(t, test.token, test.code)
+				f.refusedHello(t, test.token, test.code, "K7M4-QX")
 			}
 			e := f.event(t)
 			if e.Type != event.ParticipantFailed || string(e.Code) != test.code || e.Stage != event.StageSocket {
@@ -62,14 +70,14 @@ func TestMadeUpTokensCannotFillTheJournal(t *testing.T) {
 	told := 0
 	for i := range 10_000 {
 		key := refusalKey{event.TokenBad, fmt.Sprintf("room-%d", i), "x"}
-		if r.allow(key, false, now.Add(time.Duration(i)*time.Millisecond)) {
+		if ok, _ := r.allow(key, false, now.Add(time.Duration(i)*time.Millisecond)); ok {
 			told++
 		}
 	}
 	if told > forgedBurst+1 {
 		t.Errorf("%d events in 10 s about tokens that are nobody's, want at most %d", told, forgedBurst+1)
 	}
-	if !r.allow(refusalKey{event.TokenExpired, "r", "anna"}, true, now) {
+	if ok, _ := r.allow(refusalKey{event.TokenExpired, "r", "anna"}, true, now); !ok {
 		t.Error("they hide the failure of somebody who is known")
 	}
 }
@@ -85,10 +93,10 @@ func TestRefusalsThatAreRememberedAreBounded(t *testing.T) {
 		t.Errorf("%d remembered, want %d", n, refusalsPending)
 	}
 	key := refusalKey{event.TokenExpired, "r", "late"}
-	if r.allow(key, true, now) {
+	if ok, _ := r.allow(key, true, now); ok {
 		t.Error("one more was told")
 	}
-	if !r.allow(key, true, now.Add(refusalAgain)) {
+	if ok, _ := r.allow(key, true, now.Add(refusalAgain)); !ok {
 		t.Error("a minute later none is told")
 	}
 }

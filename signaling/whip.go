@@ -40,7 +40,7 @@ func (h *mediaHub) serveEndpoint(join joinOf) http.HandlerFunc {
 				f = h.post(w, r, join, token, claims)
 			}
 			if f != nil {
-				h.tellRefused(r, claims.Person, *f)
+				h.tellRefused(r, claims.Person, f)
 				f.write(w)
 			}
 		default:
@@ -120,7 +120,7 @@ func bearer(r *http.Request) (string, bool) {
 
 // tellRefused tells of a publisher that was refused; a player is nobody in the
 // call.
-func (h *mediaHub) tellRefused(r *http.Request, who sfu.Person, f failure) {
+func (h *mediaHub) tellRefused(r *http.Request, who sfu.Person, f *failure) {
 	if r.PathValue("identity") == "" {
 		h.server.tellRefused(who, f, r, event.StageSocket)
 	}

@@ -165,4 +165,7 @@ func checkFailure(t *testing.T, e event.Event) {
 	if _, claimed := e.Evidence["claimed_room"]; e.Room == "" && !claimed {
 		t.Errorf("%s names no room", e.Code)
 	}
+	if e.Incident() == "" {
+		t.Errorf("%s has no incident number", e.Code)
+	}
 }

@@ -177,6 +177,7 @@ func namesNobody(f *forced, e event.Event) {
 		f.t.Errorf("evidence %v", e.Evidence)
 	}
 	f.says("ask the clinic for a new one")
+	f.says(e.Incident())
 }
 
 func fillTheCall(f *forced) {

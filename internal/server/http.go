@@ -39,7 +39,7 @@ func (s *Server) newSignaling() (*signaling.Server, error) {
 	}
 	return signaling.New(signaling.Config{
 		SFU: signaling.Adapt(s.sfu.Join), Auth: authenticator{s.auth}, SecretKey: key,
-		ICEServers: s.iceServers, Events: located{s.journal, s.sfu}, Recording: c.Recording.Enabled,
+		ICEServers: s.iceServers, Events: located{s.journal, s.sfu}, Number: s.journal.Number, Recording: c.Recording.Enabled,
 		Limits: signaling.LimitConfig{
 			MessageBytes: c.Signaling.MessageBytes, MessageRate: float64(c.Signaling.MessagesPerSecond),
 			Joins: c.Limits.JoinsPerSecond,

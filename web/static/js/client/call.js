@@ -64,7 +64,10 @@ export class Call {
       onEnded: (e) => this.#finish(e),
       onRefused: (e) => this.#refuse(e),
       onState: (state, attempt) => this.#socketState(state, attempt),
-      onDelayed: (code) => this.failures.add({ code, stage: 'socket' }),
+      onDelayed: ({ code, incident }) => {
+        learnIncidents({ [code]: incident });
+        this.failures.add({ code, stage: 'socket' });
+      },
       onLog: (text, data, code) => {
         options.log.add('socket', text, data, code);
         if (code) this.failures.add({ code, stage: 'socket' });
@@ -322,6 +325,7 @@ export class Call {
 
   /** @param {import('./messages.js').ErrorBody} e */
   #refuse(e) {
+    learnIncidents({ [e.code]: e.incident });
     this.options.onSecret(null);
     this.#stop();
     this.refused.value = e;

@@ -265,4 +265,5 @@ export const SUBPROTOCOL = 'consilium.v1';
  * @property {string} message
  * @property {boolean} [fatal]
  * @property {number} [retry]
+ * @property {string} [incident]
  */

@@ -37,7 +37,7 @@ export class RequestError extends Error {
  * @property {(type: string, body: any) => void} onMessage
  * @property {(s: import('./messages.js').Ended) => void} onEnded  the last message; nothing follows
  * @property {(e: import('./messages.js').ErrorBody) => void} onRefused  the session was refused; nothing follows
- * @property {(code: string) => void} onDelayed  refused for now, with a failure code; it is tried again
+ * @property {(e: import('./messages.js').ErrorBody) => void} onDelayed  refused for now, with a failure code; it is tried again
  * @property {(state: SocketState, attempt: number) => void} onState
  * @property {(text: string, data?: Record<string, any>, code?: string) => void} onLog
  */
@@ -324,7 +324,7 @@ export class Connection {
       this.#drop();
       this.#open();
     } else if (e.retry) {
-      if (isFailureCode(e.code)) this.handlers.onDelayed(e.code);
+      if (isFailureCode(e.code)) this.handlers.onDelayed(e);
       this.#session = null;
       this.#drop();
       this.#later(e.code, e.retry);
