@@ -122,7 +122,8 @@ m.onsets = async (videoSelector, audioSelector, ms) => {
 return true;
 })()`
 
-// peersScript runs before the page's own scripts. relay is "", "udp", "tcp" or "tls".
+// peersScript runs before the page's own scripts. relay is that of
+// PageOptions.
 func peersScript(relay string) string {
 	return fmt.Sprintf(`
 window.__peers = [];
@@ -130,7 +131,7 @@ window.RTCPeerConnection = ((relay) => {
 	const only = (config = {}) => {
 		if (!relay) return config;
 		const wanted = (url) => relay === 'tls' ? url.startsWith('turns:')
-			: url.startsWith('turn:') && url.includes('transport=tcp') === (relay === 'tcp');
+			: relay !== 'none' && url.startsWith('turn:') && url.includes('transport=tcp') === (relay === 'tcp');
 		const iceServers = (config.iceServers ?? [])
 			.map((s) => ({...s, urls: [s.urls].flat().filter(wanted)})).filter((s) => s.urls.length);
 		return {...config, iceServers, iceTransportPolicy: 'relay'};

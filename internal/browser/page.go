@@ -24,7 +24,7 @@ type PageOptions struct {
 	// Peers keeps the page's PeerConnections in window.__peers, for Stats.
 	Peers bool
 	// Relay lets the page's PeerConnections use nothing but TURN over "udp",
-	// "tcp" or "tls". It implies Peers.
+	// "tcp" or "tls", or, with "none", nothing at all. It implies Peers.
 	Relay string
 	// Script is run in each document before the page's own.
 	Script string

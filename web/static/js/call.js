@@ -13,7 +13,7 @@ import { callScreen } from './ui/call-screen.js';
 import { frameDenies } from './ui/frame-policy.js';
 import { joinScreen } from './ui/join.js';
 import { readClaims, wantedDevices } from './ui/join-token.js';
-import { keep, recall } from './ui/kept.js';
+import { keep, keepTunnelled, recall, recallTunnelled } from './ui/kept.js';
 import { connectingScreen, endedScreen, failedScreen, waitingScreen } from './ui/plain.js';
 
 const DIAG_AT_ATTEMPT = 4; // failed attempts of the socket before the log takes another way
@@ -77,6 +77,8 @@ function join(after = '') {
   call = new Call({
     url: url.href, token, rejoin: secret, consent, client: clientInfo(), local, log, after,
     hidden: () => document.hidden,
+    tunnelled: recallTunnelled(),
+    onTunnelled: keepTunnelled,
     onSecret: (value) => {
       secret = value ?? '';
       if (secret) remember();

@@ -7,7 +7,7 @@ import { Failures } from './failures.js';
 import { learnIncidents } from './incidents.js';
 import { Peer } from './peer.js';
 import { Roster } from './roster.js';
-import { StatsReporter } from './stats.js';
+import { tunnelProblem } from './tunnel-support.js';
 
 /** @typedef {import('./messages.js').Welcome} Welcome */
 /** @typedef {import('./messages.js').Consent} Consent */
@@ -32,6 +32,8 @@ const SOCKET_CODES = ['SIGNAL_LOST', 'CERT_UNTRUSTED', 'SERVER_BUSY', 'SERVER_RE
  * @property {import('./log.js').ClientLog} log
  * @property {() => boolean} hidden  whether the page is in the background
  * @property {string} [after]  code with which the server ended the last session, to come back soon
+ * @property {boolean} tunnelled  only HTTP got through the last time: begin with that
+ * @property {(tunnelled: boolean) => void} onTunnelled  keep it for a reload
  * @property {(secret: string | null) => void} onSecret  keep it for a reload; null: forget it
  */
 
@@ -46,8 +48,12 @@ export class Call {
   failures = new Failures();
   roster = new Roster();
 
-  /** @type {Peer | null} */ peer = null;
-  /** @type {StatsReporter | null} */ #stats = null;
+  /** Media goes through the WebSocket: nothing but HTTP gets through. */
+  tunnelled = signal(false);
+
+  /** @type {Peer | import('./tunnel.js').Tunnel | null} */ peer = null;
+  #tunnelProblem = tunnelProblem();
+  #entered = 0; // counts the peers that were begun
   #reportTimer = 0;
   /** Tracks of which a frame was shown. @type {Set<string>} */
   #framed = new Set();
@@ -56,6 +62,7 @@ export class Call {
   /** @param {CallOptions} options */
   constructor(options) {
     this.options = options;
+    this.tunnelled.value = options.tunnelled;
     this.connection = new Connection(options.url, options.rejoin, {
       hello: (rejoin) => this.#hello(rejoin),
       onWelcome: (w) => this.#welcome(w),
@@ -137,13 +144,14 @@ export class Call {
   /** The network has changed or came back. */
   networkChanged() {
     this.connection.probe();
-    this.peer?.ice.networkChanged();
+    this.peer?.networkChanged();
+    this.options.onTunnelled(false); // another network: the next session tries every way
   }
 
   /** @param {import('./messages.js').Resumed} resumed */
   #resumed({ ice_servers }) {
     this.peer?.refresh(ice_servers);
-    this.peer?.ice.networkChanged();
+    this.peer?.networkChanged();
   }
 
   /** @param {string} rejoin @returns {import('./messages.js').Hello} */
@@ -179,19 +187,13 @@ export class Call {
     const welcome = this.me.peek();
     if (!welcome || this.peer) return;
     this.phase.value = 'joined';
-    const peer = new Peer(welcome, {
-      request: (type, body) => this.connection.request(type, body),
-      send: (type, body) => this.connection.send(type, body),
-      onLog: (stage, text, data, code) => this.options.log.add(stage, text, data, code),
-      onVerdict: (code, stage) => this.#connectionVerdict(code, stage),
-      onState: (state) => {
-        this.media.value = state;
-      },
-      onOfferRefused: (code) => this.#offerRefused(code),
-      onQuiet: () => this.connection.probe(),
-    });
+    const entered = ++this.#entered;
+    const peer = await this.#makePeer(welcome);
+    if (entered !== this.#entered) { // meanwhile another session began, or all ended
+      peer.close();
+      return;
+    }
     this.peer = peer;
-    this.#stats = new StatsReporter(peer.pc);
     this.roster.receive = (mid) => peer.received(mid);
     await this.options.local.attach(peer);
     peer.start(welcome.grants.includes('subscribe'));
@@ -199,7 +201,50 @@ export class Call {
     this.#reportTimer = setInterval(() => this.#report(), interval * 1000);
   }
 
+  /** @param {Welcome} welcome */
+  async #makePeer(welcome) {
+    const handlers = {
+      request: (/** @type {string} */ type, /** @type {any} */ body) => this.connection.request(type, body),
+      send: (/** @type {string} */ type, /** @type {any} */ body) => this.connection.send(type, body),
+      onLog: this.options.log.add.bind(this.options.log),
+      onVerdict: (/** @type {string | null} */ code, /** @type {string} */ stage) => this.#connectionVerdict(code, stage),
+      onState: (/** @type {RTCPeerConnectionState} */ state) => {
+        this.media.value = state;
+      },
+      onOfferRefused: (/** @type {string} */ code) => this.#offerRefused(code),
+      onQuiet: () => this.connection.probe(),
+      onNoWay: () => this.#tunnel(),
+      onLines: () => this.roster.seat([...this.roster.seats.peek()]),
+    };
+    this.tunnelled.value &&= welcome.limits.tunnel_after > 0 && !this.#tunnelProblem;
+    if (!this.tunnelled.value) return new Peer(welcome, handlers);
+    try {
+      const { Tunnel } = await import('./tunnel.js');
+      return await Tunnel.make(welcome, this.options.url, handlers);
+    } catch (e) {
+      this.#tunnelProblem = String(e);
+      this.tunnelled.value = false;
+      this.options.log.add('ice', 'tunnel failed', { error: this.#tunnelProblem });
+      return new Peer(welcome, handlers);
+    }
+  }
+
+  /**
+   * No path was found while the socket lives: media follows it, in a session
+   * that takes the place of this one.
+   */
+  #tunnel() {
+    if (this.socket.peek().state !== 'open') return;
+    const problem = this.#tunnelProblem;
+    this.options.log.add('ice', problem ? 'only HTTP passes, and the browser can not use it' : 'media goes through the WebSocket', { problem });
+    if (problem) return; // the verdict comes
+    this.tunnelled.value = true;
+    this.options.onTunnelled(true);
+    this.connection.renew();
+  }
+
   #dropPeer() {
+    this.#entered++;
     clearInterval(this.#reportTimer);
     this.options.local.attach(null);
     this.peer?.close();
@@ -208,8 +253,8 @@ export class Call {
   }
 
   async #report() {
-    if (!this.#stats || !this.peer) return;
-    const report = await this.#stats.collect(this.roster.tracksByMid(), this.options.hidden());
+    if (!this.peer) return;
+    const report = await this.peer.collect(this.roster.tracksByMid(), this.options.hidden());
     if (this.connection.roundTrip) {
       report.stats = { ...report.stats, socket_ms: this.connection.roundTrip, clock_ms: this.connection.clockOffset };
     }
@@ -264,7 +309,7 @@ export class Call {
     const participant = own ? '' : e.participant ?? '';
     if (own && e.code) {
       learnIncidents({ [e.code]: e.data?.incident });
-      if (e.type === 'media.timeout') this.peer?.trace.stats(e.code);
+      if (e.type === 'media.timeout') this.peer?.note(e.code);
     }
     switch (e.type) {
       case 'media.timeout':
@@ -301,7 +346,7 @@ export class Call {
     if (!code) this.failures.remove((f) => f.participant === '' && f.stage === 'offer');
     if (!code) return;
     this.failures.add({ code, stage });
-    this.peer?.trace.stats(code);
+    this.peer?.note(code);
   }
 
   /** @param {string} code */

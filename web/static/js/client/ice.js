@@ -17,10 +17,12 @@ const CONNECTED = ['connected', 'completed'];
 /**
  * @typedef {object} IceHandlers
  * @property {number} relayRestart  seconds
+ * @property {number} tunnelAfter  seconds; 0: never
  * @property {(stage: string, text: string, data?: Record<string, any>, code?: string) => void} onLog
  * @property {(code: string | null, stage: string) => void} onVerdict
  * @property {() => void} onQuiet  nothing comes any more: is the network still there?
  * @property {(policy: RTCIceTransportPolicy) => Promise<void>} restart
+ * @property {() => void} onNoWay  not connected after tunnelAfter: only HTTP may get through
  */
 
 export class IceWatch {
@@ -61,8 +63,10 @@ export class IceWatch {
     if (this.pc.connectionState === 'connected' || this.#pending) return;
     this.#pending = true;
     this.#started = performance.now();
-    this.#after(this.handlers.relayRestart, () => this.#relayOnly());
-    this.#after(this.handlers.relayRestart + VERDICT_AFTER, () => this.#judge());
+    const { relayRestart, tunnelAfter } = this.handlers;
+    this.#after(relayRestart, () => this.#relayOnly());
+    if (tunnelAfter) this.#after(tunnelAfter, () => this.#noWay());
+    this.#after(relayRestart + VERDICT_AFTER, () => this.#judge());
   }
 
   /**
@@ -142,6 +146,12 @@ export class IceWatch {
     this.#policy = 'relay';
     this.handlers.onLog('ice', 'restart relay-only', { connection: this.pc.connectionState });
     this.#restart();
+  }
+
+  #noWay() {
+    if (this.pc.connectionState === 'connected') return;
+    this.handlers.onLog('ice', 'no way but HTTP', { ...this.#evidence, ice: this.pc.iceConnectionState });
+    this.handlers.onNoWay();
   }
 
   #judge() {

@@ -4,6 +4,7 @@
 // none is stopped or made inactive. What an m-line carries is said by messages.
 import { IceWatch } from './ice.js';
 import { RequestError } from './protocol.js';
+import { StatsReporter } from './stats.js';
 import { PeerTrace } from './trace.js';
 import { preferScreenQuality, encodingFor } from './encoding.js';
 
@@ -30,6 +31,7 @@ const SPARE_SCREENS = 1;
  * @property {(state: RTCPeerConnectionState) => void} onState
  * @property {() => void} onQuiet  nothing comes any more
  * @property {(code: string, message: string) => void} onOfferRefused
+ * @property {() => void} onNoWay  it does not connect: see Tunnel
  */
 
 /**
@@ -48,6 +50,7 @@ export class Peer {
   #restart = false;
   #closed = false;
   #retryTimer = 0;
+  #stats;
 
   /**
    * @param {import('./messages.js').Welcome} welcome
@@ -65,11 +68,14 @@ export class Peer {
     this.trace = new PeerTrace(this.pc, configuration, handlers.onLog);
     this.ice = new IceWatch(this.pc, {
       relayRestart: welcome.limits.relay_restart || 4.5,
+      tunnelAfter: welcome.limits.tunnel_after,
+      onNoWay: handlers.onNoWay,
       onLog: handlers.onLog,
       onVerdict: handlers.onVerdict,
       onQuiet: handlers.onQuiet,
       restart: (policy) => this.#restartIce(policy),
     });
+    this.#stats = new StatsReporter(this.pc);
     this.pc.addEventListener('connectionstatechange', () => handlers.onState(this.pc.connectionState));
     this.pc.addEventListener('icecandidate', ({ candidate }) => {
       if (!candidate?.candidate) return;
@@ -259,6 +265,25 @@ export class Peer {
       iceServers: servers ? iceServers(servers) : now.iceServers,
       iceTransportPolicy: policy ?? now.iceTransportPolicy,
     });
+  }
+
+  /** The network has changed or came back. */
+  networkChanged() {
+    this.ice.networkChanged();
+  }
+
+  /**
+   * What was decoded so far and what the connection measures.
+   * @param {Map<string, string>} tracks track id by mid
+   * @param {boolean} hidden
+   */
+  collect(tracks, hidden) {
+    return this.#stats.collect(tracks, hidden);
+  }
+
+  /** Something failed: what the connection says of itself goes into the log. @param {string} [code] */
+  note(code) {
+    this.trace.stats(code);
   }
 
   /** Fresh credentials after a resume, for the next offer. @param {import('./messages.js').ICEServer[]} servers */

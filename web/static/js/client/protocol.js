@@ -92,6 +92,14 @@ export class Connection {
     this.#open();
   }
 
+  /** Joins anew at once, in the place of the session there is. */
+  renew() {
+    if (this.#closed) return;
+    clearTimeout(this.#retryTimer);
+    this.#session = null;
+    this.#open();
+  }
+
   /**
    * The network may have changed: a socket that does not answer at once is
    * replaced. Else it would seem to live until SILENCE, with the address that

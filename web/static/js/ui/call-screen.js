@@ -88,7 +88,8 @@ function connectionState(scope, call) {
     return ['disconnected', 'failed'].includes(media) ? 'reconnecting' : 'connecting';
   };
   const element = h('div', { class: 'connection-state', 'data-testid': 'connection-state', role: 'status' });
-  scope.text(element, () => t(`connection.${state()}`, { attempt: Math.max(1, call.socket.value.attempt) }));
+  const words = () => (state() === 'connected' && call.tunnelled.value ? 'tunnelled' : state());
+  scope.text(element, () => t(`connection.${words()}`, { attempt: Math.max(1, call.socket.value.attempt) }));
   scope.attribute(element, 'data-state', state);
   // Nobody need do anything about it: a word for whoever asks.
   scope.effect(() => {

@@ -32,3 +32,24 @@ export function keep(room, kept) {
     // Storage is off: a reload asks again.
   }
 }
+
+const TUNNELLED = 'consilium.tunnelled';
+
+/** Whether only HTTP got through the last time. */
+export function recallTunnelled() {
+  try {
+    return sessionStorage.getItem(TUNNELLED) !== null;
+  } catch {
+    return false; // storage is off
+  }
+}
+
+/** @param {boolean} tunnelled */
+export function keepTunnelled(tunnelled) {
+  try {
+    if (tunnelled) sessionStorage.setItem(TUNNELLED, '1');
+    else sessionStorage.removeItem(TUNNELLED);
+  } catch {
+    // Storage is off: a reload tries every way again.
+  }
+}
