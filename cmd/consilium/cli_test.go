@@ -249,7 +249,7 @@ func TestRecordingsPrintForPeopleAndMachines(t *testing.T) {
 }
 
 func TestCheckPrintsTheConfigurationWithoutSecrets(t *testing.T) {
-	got := consilium(t, nil, "check", "--dev", "--log.level=debug")
+	got := consilium(t, nil, "check", "--print", "--dev", "--log.level=debug")
 	if got.code != exitDone || !strings.Contains(got.stdout, "log.level ") || !strings.Contains(got.stdout, "debug") {
 		t.Errorf("got %+v", got)
 	}
@@ -275,7 +275,7 @@ func TestTheExampleIsPrintedAndBecomesUsableWithAKeyAndHTTPS(t *testing.T) {
 	if got := consilium(t, []string{key}, "check", "--config", file); got.code != exitFailed || !strings.Contains(got.stderr, "set tls.mode to files or acme") {
 		t.Errorf("plain HTTP on every address: got %+v", got)
 	}
-	got := consilium(t, []string{key, "CONSILIUM_HTTP_TRUSTED_PROXIES=127.0.0.1/32"}, "check", "--config", file)
+	got := consilium(t, []string{key, "CONSILIUM_HTTP_TRUSTED_PROXIES=127.0.0.1/32"}, "check", "--print", "--config", file)
 	if got.code != exitDone {
 		t.Errorf("got %+v", got)
 	}

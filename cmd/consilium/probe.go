@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/x509"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -81,9 +80,7 @@ func (o *probeOptions) run(ctx context.Context, p *program, args []string) error
 		return usagef("probe: %v; see `consilium help probe`", err)
 	}
 	if o.json {
-		encoder := json.NewEncoder(p.stdout)
-		encoder.SetIndent("", "  ")
-		err = encoder.Encode(report)
+		err = printJSON(p.stdout, report)
 	} else {
 		err = printProbe(p.stdout, report)
 	}

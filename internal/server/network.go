@@ -83,16 +83,8 @@ func openNetwork(c config.Config, secure secureConfig, log *slog.Logger) (_ *net
 // chooseAddresses applies the filter of the configuration, and says of every
 // address that is not offered why.
 func chooseAddresses(m config.Media, log *slog.Logger) ([]netip.Addr, error) {
-	f := localaddr.Filter{
-		IncludeInterfaces: m.Interfaces.Include, ExcludeInterfaces: m.Interfaces.Exclude,
-		IPv4: slices.Contains(m.Families, "ipv4"), IPv6: slices.Contains(m.Families, "ipv6"),
-		LAN: m.LAN, Loopback: m.Loopback,
-	}
-	var err error
-	if f.IncludeNetworks, err = prefixes("media.networks.include", m.Networks.Include); err != nil {
-		return nil, err
-	}
-	if f.ExcludeNetworks, err = prefixes("media.networks.exclude", m.Networks.Exclude); err != nil {
+	f, err := m.AddressFilter()
+	if err != nil {
 		return nil, err
 	}
 	all, err := localaddr.Interfaces()
@@ -111,18 +103,6 @@ func chooseAddresses(m config.Media, log *slog.Logger) ([]netip.Addr, error) {
 		chosen = append(chosen, a.IP)
 	}
 	return chosen, nil
-}
-
-func prefixes(key string, list []string) ([]netip.Prefix, error) {
-	var all []netip.Prefix
-	for _, text := range list {
-		p, err := netip.ParsePrefix(text)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", key, err)
-		}
-		all = append(all, p)
-	}
-	return all, nil
 }
 
 // publicAddresses pairs media.public_addresses with addresses of this machine.
@@ -149,6 +129,10 @@ func publicAddresses(list []string, local []netip.Addr) ([]sfu.PublicAddress, er
 // iceLite reports whether the server is an ICE-lite agent.
 func iceLite(m config.Media) bool {
 	return m.ICE == config.ICELite || m.ICE == config.ICEAuto && len(m.PublicAddresses) > 0
+}
+
+func prefixes(key string, list []string) ([]netip.Prefix, error) {
+	return config.ParseNetworks(key, list)
 }
 
 // listenMedia opens a media socket, which peers on the relay may also name by
