@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"consilium/internal/api"
+	"consilium/internal/config"
 	"consilium/internal/problem"
 	"consilium/signaling"
 	"consilium/web"
@@ -72,7 +73,7 @@ func (s *Server) newHTTP() error {
 		return fmt.Errorf("web client: %w", err)
 	}
 	mux.Handle("/", pages)
-	proxies, err := prefixes("http.trusted_proxies", s.cfg.HTTP.TrustedProxies)
+	proxies, err := config.ParseNetworks("http.trusted_proxies", s.cfg.HTTP.TrustedProxies)
 	if err != nil {
 		return err
 	}

@@ -131,10 +131,6 @@ func iceLite(m config.Media) bool {
 	return m.ICE == config.ICELite || m.ICE == config.ICEAuto && len(m.PublicAddresses) > 0
 }
 
-func prefixes(key string, list []string) ([]netip.Prefix, error) {
-	return config.ParseNetworks(key, list)
-}
-
 // listenMedia opens a media socket, which peers on the relay may also name by
 // its public address.
 func listenMedia(local netip.AddrPort, public []sfu.PublicAddress, log *slog.Logger) (*muxconn.Conn, error) {

@@ -24,7 +24,7 @@ func (s *Server) openRelay() (*turn.Open, error) {
 	if err != nil {
 		return nil, err
 	}
-	allow, err := prefixes("turn.allow_peers", c.AllowPeers)
+	allow, err := config.ParseNetworks("turn.allow_peers", c.AllowPeers)
 	if err != nil {
 		return nil, err
 	}
