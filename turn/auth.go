@@ -28,7 +28,11 @@ func (s *Server) authenticate(ra *pion.RequestAttributes) (account string, key [
 		return "", nil, false
 	}
 	secret := s.secrets.of(ra.SrcAddr)
-	return u.account(), pion.GenerateAuthKey(ra.Username, s.cfg.Realm, password(secret, ra.Username)), true
+	key = pion.GenerateAuthKey(ra.Username, s.cfg.Realm, password(secret, ra.Username))
+	if ra.Method == stun.MethodChannelBind {
+		s.bindKeys.note(ra.SrcAddr, key)
+	}
+	return u.account(), key, true
 }
 
 // admissible checks all of a request's credential but its signature.

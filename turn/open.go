@@ -161,20 +161,32 @@ func (o *openRelay) listen(network string, port uint16) (*relaySocket, netip.Add
 	return nil, netip.AddrPort{}, errNoFamily
 }
 
-// listenOn tries the port, or all of the range from a random one on: relayed
-// addresses should not be guessable (RFC 8656 section 7.2).
+// listenOn opens a port: any of the range, from a random one on, since relayed
+// addresses should not be guessable (RFC 8656 section 7.2). An even port asked
+// for is a wish for an even one, with the next free as far as relays go; an odd
+// one is the second of a pair, and no other will do.
 func (o *openRelay) listenOn(ip netip.Addr, port uint16) (*relaySocket, error) {
-	if port != 0 {
-		if port < o.cfg.FirstPort || port > o.cfg.LastPort {
-			return nil, errNoPort
-		}
+	first, last := int(o.cfg.FirstPort), int(o.cfg.LastPort)
+	step := 1
+	switch {
+	case port != 0 && (int(port) < first || int(port) > last):
+		return nil, errNoPort
+	case port%2 == 1:
 		return o.try(netip.AddrPortFrom(ip, port))
+	case port != 0:
+		step = 2
+		first += first % 2
+		last-- // of a pair
 	}
-	ports := int(o.cfg.LastPort) - int(o.cfg.FirstPort) + 1
-	start := rand.N(ports)
-	for i := range ports {
-		local := netip.AddrPortFrom(ip, o.cfg.FirstPort+uint16((start+i)%ports))
-		if o.isOpen(local) {
+	tries := (last - first + step) / step
+	if tries <= 0 {
+		return nil, errNoPort
+	}
+	start := rand.N(tries)
+	for i := range tries {
+		local := netip.AddrPortFrom(ip, uint16(first+(start+i)%tries*step))
+		next := netip.AddrPortFrom(ip, local.Port()+1)
+		if o.isOpen(local) || step == 2 && o.isOpen(next) {
 			continue
 		}
 		s, err := o.try(local)
@@ -201,23 +213,4 @@ func (o *openRelay) closed(local netip.AddrPort) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.open, local)
-}
-
-// evenPort returns a random even port of the range that is free, as the one
-// after it is, as far as relays go; ok is false if there is none.
-func (o *openRelay) evenPort() (port uint16, ok bool) {
-	first := int(o.cfg.FirstPort) + int(o.cfg.FirstPort)%2
-	pairs := (int(o.cfg.LastPort) - first + 1) / 2
-	if pairs == 0 {
-		return 0, false
-	}
-	start := rand.N(pairs)
-	for i := range pairs {
-		port := uint16(first + 2*((start+i)%pairs))
-		ip := o.cfg.Addresses[0].Local
-		if !o.isOpen(netip.AddrPortFrom(ip, port)) && !o.isOpen(netip.AddrPortFrom(ip, port+1)) {
-			return port, true
-		}
-	}
-	return 0, false
 }

@@ -147,8 +147,8 @@ func (s *Server) openRelay(network string, port uint16) (net.PacketConn, *net.UD
 
 // probe is what Pion gets when it looks for an even port (RFC 8656 section
 // 7.2): it opens relays for nobody and closes them until one has an even port,
-// and then asks for a relay with that port. So it is told a random even one
-// that is free; virtual addresses have every port free.
+// and then asks for a relay with that port. So it is told an even one at once:
+// virtual addresses have every port free, and an open relay takes it for a wish.
 type probe struct {
 	net.PacketConn // nil: a probe is only closed
 }
@@ -157,12 +157,7 @@ func (s *Server) probe() (net.PacketConn, net.Addr, error) {
 	const first, pairs = 1024, (65536 - 1024) / 2
 	port := first + 2*rand.N(pairs)
 	if s.open != nil {
-		even, ok := s.open.evenPort()
-		if !ok {
-			s.stats.denied[deniedCapacity].Add(1)
-			return nil, nil, errNoPort
-		}
-		port = int(even)
+		port = int(s.cfg.Open.FirstPort+1) &^ 1
 	}
 	return probe{}, &net.UDPAddr{IP: net.IPv4zero, Port: port}, nil
 }

@@ -32,8 +32,8 @@ func TestNoPeerButTheSFUGetsAPermission(t *testing.T) {
 		if code, _ := c.request(stun.MethodCreatePermission, peer); code != 403 && code != 443 {
 			t.Errorf("CreatePermission for %s: %d, want 403 or 443", ip, code)
 		}
-		if code, _ := c.request(stun.MethodChannelBind, channelAttr(0x4000), peer); code == 0 {
-			t.Errorf("ChannelBind to %s was granted", ip)
+		if code, _ := c.request(stun.MethodChannelBind, channelAttr(0x4000), peer); code != 403 && code != 443 {
+			t.Errorf("ChannelBind to %s: %d, want 403 or 443", ip, code)
 		}
 	}
 	ours := peerAttr(b.media.Advertised()[0])
@@ -48,6 +48,32 @@ func TestNoPeerButTheSFUGetsAPermission(t *testing.T) {
 		if code, _ := c.request(stun.MethodCreatePermission, bad); code == 0 {
 			t.Errorf("peer address of %s was granted", name)
 		}
+	}
+}
+
+func TestDeniedChannelBindIsAnsweredWithASignature(t *testing.T) {
+	b := start(t, nil)
+	for network, to := range map[string]netip.AddrPort{"udp": b.udp, "tcp": b.tcp} {
+		c := dialRaw(t, network, to, b.mint(t, Session, "s1"))
+		c.allocate()
+		key := stun.NewLongTermIntegrity(c.cred.Username, c.realm, c.cred.Password)
+		code, answer := c.request(stun.MethodChannelBind, channelAttr(0x4000), peerAttr(netip.MustParseAddrPort("10.0.0.1:9")))
+		if code != 403 {
+			t.Errorf("over %s: %d, want 403", network, code)
+		} else if err := key.Check(answer); err != nil {
+			t.Errorf("over %s: %v", network, err)
+		}
+		if code, _ := c.request(stun.MethodChannelBind, channelAttr(0x4000), peerAttr(b.media.Advertised()[0])); code != 0 {
+			t.Errorf("over %s, to the SFU: %d", network, code)
+		}
+		c.cred.Password = "wrong"
+		code, answer = c.request(stun.MethodChannelBind, channelAttr(0x4000), peerAttr(netip.MustParseAddrPort("10.0.0.1:9")))
+		if code != 401 || !answer.Contains(stun.AttrNonce) {
+			t.Errorf("over %s, with a wrong password: %d, want 401 with a nonce", network, code)
+		}
+	}
+	if n := len(b.bindKeys.by); n != 0 {
+		t.Errorf("%d keys are remembered", n)
 	}
 }
 

@@ -21,6 +21,7 @@ type Server struct {
 	secrets  *secrets
 	accounts *accounts
 	clients  *clients
+	bindKeys *bindKeys
 	authLog  *sampled
 	stats    counters
 
@@ -42,6 +43,7 @@ func New(cfg Config) (*Server, error) {
 		secrets:  newSecrets(cfg.Realm, cfg.Secrets),
 		accounts: newAccounts(cfg.Total),
 		clients:  newClients(),
+		bindKeys: newBindKeys(),
 		authLog:  newSampled(),
 		failed:   make(chan error, 1),
 	}

@@ -133,6 +133,14 @@ func (c *clientConn) Read(b []byte) (int, error) {
 	}
 }
 
+// Write sends one whole frame.
+func (c *clientConn) Write(b []byte) (int, error) {
+	if _, err := c.Conn.Write(c.srv.bindKeys.answer(b, c.RemoteAddr())); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
 // abort closes the connection under Pion, which then ends its goroutine.
 func (c *clientConn) abort() { _ = c.Conn.Close() }
 

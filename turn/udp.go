@@ -44,7 +44,10 @@ func (u *udpConn) WriteTo(b []byte, to net.Addr) (int, error) {
 		u.srv.stats.dropped[dropReflect].Add(1)
 		return len(b), nil
 	}
-	return u.PacketConn.WriteTo(b, to)
+	if _, err := u.PacketConn.WriteTo(u.srv.bindKeys.answer(b, to), to); err != nil {
+		return 0, err
+	}
+	return len(b), nil
 }
 
 // answersStranger reports whether b is an answer that needs no credential to

@@ -252,14 +252,14 @@ func TestCoturnClientReachesNoForbiddenPeerThroughTheOpenRelay(t *testing.T) {
 			targets["this machine at "+n.IP.String()] = newPeer(t, n.IP.String(), true)
 		}
 	}
-	refused := regexp.MustCompile(`create permission error (403|443)`)
+	refused := regexp.MustCompile(`(create permission|channel bind:) error (403|443)`)
 	var runs sync.WaitGroup
 	runsSoFar := 0
 	attempt := func(transport, what, ip, port string, args ...string) {
 		runsSoFar++ // each is somebody else, from a network of his own
 		name, from := fmt.Sprint("scanner-", runsSoFar), fmt.Sprintf("127.0.%d.1", runsSoFar)
 		runs.Go(func() {
-			out := c.uclient(transport, name, append(args, "-L", from, "-c", "-s", "-e", ip, "-r", port)...)
+			out := c.uclient(transport, name, append(args, "-L", from, "-c", "-e", ip, "-r", port)...)
 			if !refused.MatchString(out) {
 				t.Errorf("%s, %s: not refused with 403 or 443:\n%s", transport, what, out)
 			}
@@ -268,11 +268,12 @@ func TestCoturnClientReachesNoForbiddenPeerThroughTheOpenRelay(t *testing.T) {
 	for _, transport := range []string{"UDP", "TCP", "TLS"} {
 		for what, p := range targets {
 			attempt(transport, what, p.ip, p.port)
-			attempt(transport, what+", mapped", "::ffff:"+p.ip, p.port, "-x")
+			attempt(transport, what+", by Send", p.ip, p.port, "-s")
+			attempt(transport, what+", mapped", "::ffff:"+p.ip, p.port, "-x", "-s")
 			attempt(transport, what+", translated", "64:ff9b::"+p.ip, p.port, "-x")
 		}
 		for _, ip := range []string{"10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "169.254.169.254", "0.0.0.0", "224.0.0.1", "255.255.255.255"} {
-			attempt(transport, ip, ip, "53")
+			attempt(transport, ip, ip, "53", "-s")
 		}
 		for _, ip := range []string{"fd00::1", "fe80::1", "ff02::1", "::", "2002:7f00:1::", "::127.0.0.1"} {
 			attempt(transport, ip, ip, "53", "-x")
