@@ -37,6 +37,7 @@ type follower struct {
 	now func() time.Time
 
 	mu       sync.Mutex
+	username string           // of the checks; an ICE restart changes it
 	selected transportAddress // remote side of the selected pair
 	remotes  map[transportAddress]remoteCandidate
 }
@@ -64,6 +65,9 @@ func newFollower(log *slog.Logger) *follower {
 func (f *follower) install(se *webrtc.SettingEngine) {
 	se.SetICEBindingRequestHandler(func(m *stun.Message, _, remote ice.Candidate, _ *ice.CandidatePair) bool {
 		from := transportAddress{remote.NetworkType().NetworkShort(), remote.Address(), remote.Port()}
+		var username stun.Username
+		_ = username.GetFrom(m) // the agent has compared it
+		f.generation(username.String())
 		return f.check(from, remote, m.Contains(stun.AttrUseCandidate))
 	})
 }
@@ -84,6 +88,19 @@ func (f *follower) selectedChanged(a transportAddress) {
 		f.log.Debug("client's address", "protocol", a.protocol, "address", a.address, "port", a.port)
 	}
 	f.selected = a
+}
+
+// generation forgets everything when ICE was restarted: then the client finds
+// and nominates a pair anew. The first check of all would seem to be a move,
+// since the path of before is silent, and might come where nothing goes back.
+func (f *follower) generation(username string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if username == f.username {
+		return
+	}
+	f.username, f.selected = username, transportAddress{}
+	clear(f.remotes)
 }
 
 // check takes an authenticated check, which may nominate its pair, and reports

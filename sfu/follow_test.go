@@ -54,6 +54,29 @@ func TestOnlyASilentPathIsLeftForTheClientsNewAddress(t *testing.T) {
 	}
 }
 
+func TestAnICERestartIsNoMove(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	f := newFollower(slog.New(slog.DiscardHandler))
+	f.now = func() time.Time { return now }
+	old, fresh := transportAddress{"udp", "192.0.2.1", 1000}, transportAddress{"udp", "192.0.2.1", 2000}
+	heard := func(age time.Duration) heardAt {
+		return heardAt{now.Add(-age), ice.NetworkTypeUDP4, ice.CandidateTypePeerReflexive}
+	}
+	f.generation("server1:client1")
+	f.check(old, heard(5*time.Second), true)
+	f.selectedChanged(old)
+	f.generation("server2:client2")
+	if f.check(fresh, heard(0), false) {
+		t.Error("the first check after a restart was followed")
+	}
+	f.selectedChanged(old)
+	f.check(old, heard(5*time.Second), true)
+	f.generation("server2:client2")
+	if !f.check(fresh, heard(0), false) {
+		t.Error("a move after the restart was not followed")
+	}
+}
+
 func TestFollowerRemembersABoundedNumberOfAddresses(t *testing.T) {
 	f := newFollower(slog.New(slog.DiscardHandler))
 	selected := transportAddress{"udp", "192.0.2.1", 1}

@@ -22,16 +22,20 @@ function clock(t) {
 /** A connection that is up, and on which bytes come while it flows. */
 function connected() {
   const pc = Object.assign(new EventTarget(), {
-    connectionState: 'connected', iceConnectionState: 'connected', bytes: 0, flowing: true,
+    connectionState: 'connected', iceConnectionState: 'connected', bytes: 0, flowing: true, publishing: false,
+    getSenders: () => (pc.publishing ? [{ track: {} }] : [{ track: null }]),
     async getStats() {
       if (pc.flowing) pc.bytes += 1000;
-      return new Map([['p', { type: 'candidate-pair', bytesReceived: pc.bytes }]]);
+      return new Map([
+        ['p', { type: 'candidate-pair', bytesReceived: pc.bytes }],
+        ['o', { type: 'outbound-rtp', packetsSent: 1000 }],
+      ]);
     },
   });
   const seen = { quiet: 0, restarts: [] };
   const watch = new IceWatch(pc, {
     relayRestart: 4.5, onLog() {}, onVerdict() {}, onQuiet: () => seen.quiet++,
-    restart: async (policy) => { seen.restarts.push(policy); },
+    restart: async (policy, needed) => { if (await needed()) seen.restarts.push(policy); },
   });
   pc.dispatchEvent(new Event('connectionstatechange'));
   return { pc, watch, seen };
@@ -50,6 +54,44 @@ test('a path that falls quiet is doubted once, and not given up for that alone',
   watch.close();
 });
 
+test('a path on which no feedback comes to what is published is given up', async (t) => {
+  const step = clock(t);
+  const { pc, watch, seen } = connected();
+  pc.publishing = true;
+  await step(3000);
+  assert.deepEqual(seen, { quiet: 0, restarts: [] }, 'something comes');
+  pc.flowing = false;
+  await step(2100);
+  assert.deepEqual(seen, { quiet: 1, restarts: [] }, 'the socket is asked first');
+  await step(500);
+  assert.deepEqual(seen.restarts, ['all']);
+  await step(1500);
+  assert.deepEqual(seen.restarts, ['all'], 'a restart gets its time');
+  await step(1000);
+  assert.deepEqual(seen.restarts, ['all', 'all']);
+  await step(3500);
+  assert.equal(seen.restarts.length, 2, 'the next one gets more');
+  await step(1000);
+  assert.equal(seen.restarts.length, 3);
+  watch.close();
+});
+
+test('a path that flows again by the time that signalling answers is kept', async (t) => {
+  const step = clock(t);
+  const { pc, watch, seen } = connected();
+  pc.publishing = true;
+  const wanted = [];
+  watch.handlers.restart = async (policy, needed) => { wanted.push(needed); };
+  await step(2000);
+  pc.flowing = false;
+  await step(3500);
+  assert.equal(wanted.length, 1);
+  pc.flowing = true;
+  assert.equal(await wanted[0](), false);
+  assert.deepEqual(seen.restarts, []);
+  watch.close();
+});
+
 test('a quiet path is given up when the network has changed', async (t) => {
   const step = clock(t);
   const { pc, watch, seen } = connected();
@@ -57,6 +99,7 @@ test('a quiet path is given up when the network has changed', async (t) => {
   pc.flowing = false;
   await step(2500);
   watch.networkChanged();
+  await step(100);
   assert.deepEqual(seen.restarts, ['all']);
   watch.close();
 });

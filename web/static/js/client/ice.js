@@ -10,6 +10,11 @@ const DISCONNECTED_GRACE = 3; // seconds of silence before a restart
 const NEXT_ATTEMPT = 10; // seconds between attempts after a verdict
 const FLOW_WINDOW = 1; // seconds over which bytes must arrive to count as flowing
 const QUIET_AFTER = 1.5; // seconds in which nothing comes before the path is doubted
+const DEAD_AFTER = 2; // seconds in which no feedback comes to what we publish before the path is given up
+// Seconds that a restart gets before the path is dead again, twice as many each
+// time. At first few: Firefox's first restart leads nowhere while it believes in
+// a TCP connection on which nothing comes any more.
+const RESTART_TIME = 1;
 const SUSPICION = 6; // seconds after a change of network in which a quiet path is given up
 const QUIET_LOOK = 500; // ms
 const CONNECTED = ['connected', 'completed'];
@@ -21,7 +26,8 @@ const CONNECTED = ['connected', 'completed'];
  * @property {(stage: string, text: string, data?: Record<string, any>, code?: string) => void} onLog
  * @property {(code: string | null, stage: string) => void} onVerdict
  * @property {() => void} onQuiet  nothing comes any more: is the network still there?
- * @property {(policy: RTCIceTransportPolicy) => Promise<void>} restart
+ * @property {(policy: RTCIceTransportPolicy, needed: () => Promise<boolean>) => Promise<void>} restart
+ *   restarts ICE, if that is still needed when signalling has answered
  * @property {() => void} onNoWay  not connected after tunnelAfter: only HTTP may get through
  */
 
@@ -34,6 +40,8 @@ export class IceWatch {
   #heard = { bytes: 0, at: 0 }; // what came so far, and when it last grew
   #suspectUntil = 0;
   #doubted = false; // onQuiet was called since
+  #restartTime = RESTART_TIME;
+  #restarted = -Infinity; // when ICE was restarted last
   #look = 0;
   /** @type {import('./diagnose.js').IceEvidence} */
   #evidence = { candidates: { host: 0, srflx: 0, prflx: 0, relay: 0 }, errors: [] };
@@ -90,27 +98,47 @@ export class IceWatch {
 
   /**
    * Looks whether anything still comes: media, or feedback to ours. Browsers
-   * that tell nothing of a change of network notice it here first. A path on
-   * which nobody sends is doubted once.
+   * that tell nothing of a change of network notice it here first, and so they
+   * do of a TCP connection that died alone, for which some wait half a minute.
+   * A path on which nobody sends is doubted once.
    */
   async #listen() {
-    const bytes = await this.#arrived();
+    const { bytes, publishes, relayed } = await this.#traffic();
+    const now = performance.now();
     if (bytes !== this.#heard.bytes) { // fewer, after a restart
-      this.#heard = { bytes, at: performance.now() };
+      this.#heard = { bytes, at: now };
       this.#doubted = false;
-    } else if (!this.#suspect() && !this.#doubted && performance.now() - this.#heard.at > QUIET_AFTER * 1000) {
+      this.#restartTime = RESTART_TIME;
+      return;
+    }
+    if (this.#suspect()) return;
+    const patience = this.#restarted < this.#heard.at ? DEAD_AFTER : this.#restartTime;
+    if (publishes && !this.#pending && now - this.#heard.at > patience * 1000) {
+      // Who needs the relay finds it sooner when nothing else is tried.
+      this.#restartTime *= 2;
+      this.#again(relayed ? 'relay' : 'all', 'no feedback', async () => (await this.#traffic()).bytes === bytes);
+    } else if (!this.#doubted && now - this.#heard.at > QUIET_AFTER * 1000) {
       this.#doubted = true;
       this.handlers.onQuiet();
     }
   }
 
-  /** Bytes that came over all pairs, but for checks. */
-  async #arrived() {
-    let sum = 0;
-    for (const s of (await this.pc.getStats()).values()) {
-      if (s.type === 'candidate-pair') sum += s.bytesReceived ?? 0;
+  /**
+   * What came over all pairs, but for checks; whether we publish something (then
+   * the server reports on it every second, muted or not); whether by the relay.
+   */
+  async #traffic() {
+    let bytes = 0;
+    let sent = 0;
+    let relayed = false;
+    const stats = await this.pc.getStats();
+    for (const s of stats.values()) {
+      if (s.type === 'outbound-rtp') sent += s.packetsSent ?? 0;
+      if (s.type !== 'candidate-pair') continue;
+      bytes += s.bytesReceived ?? 0;
+      if (s.nominated && s.state === 'succeeded') relayed = stats.get(s.localCandidateId)?.candidateType === 'relay';
     }
-    return sum;
+    return { bytes, relayed, publishes: sent > 0 && this.pc.getSenders().some((s) => s.track) };
   }
 
   #changed() {
@@ -165,19 +193,20 @@ export class IceWatch {
     this.#after(NEXT_ATTEMPT, () => this.#again('all', 'next attempt'));
   }
 
-  /** @param {RTCIceTransportPolicy} policy @param {string} why */
-  #again(policy, why) {
+  /** @param {RTCIceTransportPolicy} policy @param {string} why @param {() => Promise<boolean>} [needed] */
+  #again(policy, why, needed) {
     if (this.pc.connectionState === 'closed') return;
     this.#clear();
     this.#pending = this.#doubted = false;
     this.#heard.at = performance.now(); // the new path gets its time
     this.#policy = policy;
     this.handlers.onLog('ice', 'restart', { why, policy, after_verdict: this.#verdict });
-    this.#restart();
+    this.#restart(needed);
   }
 
-  #restart() {
-    this.handlers.restart(this.#policy).catch((e) => this.handlers.onLog('ice', 'restart failed', { error: String(e) }));
+  #restart(needed = async () => true) {
+    this.#restarted = performance.now(); // not before #heard.at
+    this.handlers.restart(this.#policy, needed).catch((e) => this.handlers.onLog('ice', 'restart failed', { error: String(e) }));
   }
 
   /** Whether anything arrives. Restarting ICE then would cut it off. */

@@ -73,7 +73,7 @@ export class Peer {
       onLog: handlers.onLog,
       onVerdict: handlers.onVerdict,
       onQuiet: handlers.onQuiet,
-      restart: (policy) => this.#restartIce(policy),
+      restart: (policy, needed) => this.#restartIce(policy, needed),
     });
     this.#stats = new StatsReporter(this.pc);
     this.pc.addEventListener('connectionstatechange', () => handlers.onState(this.pc.connectionState));
@@ -241,17 +241,18 @@ export class Peer {
   }
 
   /**
-   * Restarts ICE with fresh TURN credentials.
-   * @param {RTCIceTransportPolicy} policy
+   * Restarts ICE with fresh TURN credentials, unless it is not needed any more
+   * when the server has answered: what was quiet may have been the network.
+   * @param {RTCIceTransportPolicy} policy @param {() => Promise<boolean>} needed
    */
-  async #restartIce(policy) {
+  async #restartIce(policy, needed) {
     try {
       const { ice_servers } = await this.handlers.request('turn', {});
       this.#configure(ice_servers, policy);
     } catch {
       this.#configure(null, policy); // the credentials we have may still do
     }
-    if (this.#closed) return;
+    if (this.#closed || !(await needed())) return;
     this.#restart = true;
     this.negotiate();
   }
