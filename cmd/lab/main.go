@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -34,17 +35,20 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	profiles := flag.String("profiles", "", "networks to try, with commas between; all if empty")
+	only := flag.String("only", "", "networks to try, with commas between; all if empty")
 	clients := flag.String("clients", "pion,chromium,firefox", "clients to try")
 	pion := flag.Int("pion", 10, "attempts with a Pion client, for each network")
 	browsers := flag.Int("browsers", 3, "attempts with each browser, for each network")
 	into := flag.String("into", "", "document whose measured part is replaced; without it the table is only printed")
+	resume := flag.Bool("resume", false, "go on with a run of the same commit: try only what is missing, and what -only names once more")
+	record := flag.String("record", filepath.Join(os.TempDir(), "consilium-lab.jsonl"), "file that keeps results for -resume")
 	keep := flag.String("keep", "", "directory for the servers' logs; a temporary one if empty")
 	flag.Parse()
 	if err := netlab.Check(); err != nil {
 		return err
 	}
-	m := trial.Matrix{Attempts: map[trial.Kind]int{}, Dir: *keep, Root: ".", Progress: os.Stderr}
+	m := trial.Matrix{Attempts: map[trial.Kind]int{}, Dir: *keep, Root: ".", Progress: os.Stderr,
+		Record: *record, Resume: *resume, Again: *only != ""}
 	for name := range strings.SplitSeq(*clients, ",") {
 		kind := trial.Kind(name)
 		switch kind {
@@ -58,9 +62,9 @@ func run(ctx context.Context) error {
 		m.Kinds = append(m.Kinds, kind)
 	}
 	m.Profiles = netlab.Profiles()
-	if *profiles != "" {
+	if *only != "" {
 		m.Profiles = nil
-		for name := range strings.SplitSeq(*profiles, ",") {
+		for name := range strings.SplitSeq(*only, ",") {
 			p, err := netlab.FindProfile(name)
 			if err != nil {
 				return err

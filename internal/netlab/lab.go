@@ -273,3 +273,13 @@ func (l *Lab) Handover(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Handback undoes a Handover, for the next one.
+func (l *Lab) Handback(ctx context.Context) error {
+	for _, step := range []string{"addr del " + LaterIPv4 + "/24 dev eth1", "link set eth1 down", "link set eth0 up", "route replace default via " + RouterIPv4} {
+		if err := l.Client.ip(ctx, step); err != nil {
+			return fmt.Errorf("hand back: %w", err)
+		}
+	}
+	return nil
+}

@@ -130,7 +130,7 @@ func firewallProfiles() []Profile {
 	proxy.Proxy = true
 	intercept := Profile{
 		Name: "intercept", Summary: "a proxy opens TLS to port 443 and lets HTTP/1.1 through, nothing else",
-		Code: "NO_ROUTE", Intercept: true, build: interception,
+		Paths: []string{PathWebSocket}, Intercept: true, build: interception,
 	}
 	return []Profile{
 		home("udpblock", "UDP is dropped", tcpPaths(), "meta l4proto udp drop"),
@@ -165,13 +165,16 @@ func serverProfiles() []Profile {
 	nginx.Front = FrontStream
 	nginxTCP := home("nginxtcp", "the same, and the client reaches nothing but TCP to port 443", []string{PathTURN, PathTURNS}, onlyTCP443()...)
 	nginxTCP.Front = FrontStream
-	unreachable := home("unreachable", "nginx is a reverse proxy for HTTP, and the client reaches nothing else", nil, onlyTCP443()...)
+	httpOnly := home("httponly", "nginx is a reverse proxy for HTTP, and the client reaches nothing else", []string{PathWebSocket}, onlyTCP443()...)
+	httpOnly.Front = FrontHTTP
+	unreachable := home("unreachable", "the same, and the server offers no media through a WebSocket", nil, onlyTCP443()...)
 	unreachable.Front, unreachable.TunnelOff, unreachable.Code = FrontHTTP, true, "NO_ROUTE"
 	return []Profile{
 		{Name: "nat11", Summary: "the server is behind 1:1 NAT without hairpin; the doctor beside it, the patient outside",
 			Paths: everyPath(), NAT11: true, build: serverNAT},
 		nginx,
 		nginxTCP,
+		httpOnly,
 		unreachable,
 	}
 }
@@ -190,6 +193,9 @@ func eventProfiles() []Profile {
 	restart.Event = RestartEvent
 	return []Profile{rebind, rebindTURN, rebindTCP, handover, restart}
 }
+
+// Narrow reports whether the link is too narrow for several calls at a time.
+func (p Profile) Narrow() bool { return p.wire.Up > 0 || p.wire.Down > 0 }
 
 // FindProfile returns the profile with a name.
 func FindProfile(name string) (Profile, error) {

@@ -17,12 +17,20 @@ import (
 
 	"consilium/internal/bot"
 	"consilium/internal/media"
+	"consilium/internal/netlab"
 )
 
 const (
-	// silence is how long a connection may be silent before ICE is restarted,
-	// as in the web client.
-	silence = 3 * time.Second
+	// A connection is called disconnected after silentAfter without an answer,
+	// about as in browsers, and ICE is restarted if it stays so for restartAfter.
+	silentAfter  = 2500 * time.Millisecond
+	restartAfter = 2 * time.Second
+	// failedAfter is how much later it is given up, and checkPeriod how often
+	// a silent path is checked.
+	failedAfter = 10 * time.Second
+	checkPeriod = time.Second
+	// endPatience is how long leaving may take.
+	endPatience = time.Second
 	// rejoinPause lies between two attempts to join again.
 	rejoinPause = 500 * time.Millisecond
 	watchPeriod = 250 * time.Millisecond
@@ -50,10 +58,12 @@ const (
 type agent struct {
 	cfg   agentConfig
 	began time.Time
+	wg    sync.WaitGroup
 
 	mu     sync.Mutex
 	bot    *bot.Bot
-	before Status // of earlier bots
+	before Status     // of earlier bots
+	tunnel *tunnelled // instead of the bot, which has ended; nil: none
 	err    error
 }
 
@@ -69,11 +79,10 @@ func RunAgent(ctx context.Context, in io.Reader, out io.Writer) error {
 		return fmt.Errorf("agent: decode configuration: %w", err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	defer wg.Wait()
+	defer a.end()
 	defer cancel()
-	wg.Go(func() { a.stay(ctx) })
-	wg.Go(func() { a.watch(ctx) })
+	a.wg.Go(func() { a.stay(ctx) })
+	a.wg.Go(func() { a.watch(ctx) })
 	encoder := json.NewEncoder(out)
 	for lines.Scan() {
 		switch lines.Text() {
@@ -87,12 +96,30 @@ func RunAgent(ctx context.Context, in io.Reader, out io.Writer) error {
 			a.quiet(lines.Text() == sendNothing)
 		case leaveCall:
 			if b := a.current(); b != nil {
-				_ = b.Leave(ctx) // it may have ended by itself
+				leaving, stop := context.WithTimeout(ctx, endPatience)
+				_ = b.Leave(leaving) // it may have ended by itself
+				stop()
 			}
 			return nil
 		}
 	}
 	return lines.Err()
+}
+
+// end waits for what runs, but not for Pion's dials to ports behind a firewall
+// that drops, which take minutes: the process ends anyway.
+func (a *agent) end() {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		a.wg.Wait()
+	}()
+	timer := time.NewTimer(endPatience)
+	defer timer.Stop()
+	select {
+	case <-ended:
+	case <-timer.C:
+	}
 }
 
 func (a *agent) current() *bot.Bot {
@@ -112,14 +139,20 @@ func (a *agent) stay(ctx context.Context) {
 			return
 		}
 		a.replace(b)
-		err = b.Run(ctx)
+		secret, err := a.run(ctx, b)
+		if secret != "" {
+			rejoin = secret
+		}
+		if errors.Is(err, errNoConnection) {
+			if err := a.throughTunnel(ctx, rejoin); err != nil {
+				a.failed(err)
+			}
+			return
+		}
 		if err == nil {
 			return // left, or the call is over
 		}
 		a.failed(err)
-		if secret := b.Snapshot().Welcome.Secret; secret != "" {
-			rejoin = secret
-		}
 		select {
 		case <-time.After(rejoinPause):
 		case <-ctx.Done():
@@ -133,7 +166,7 @@ func (a *agent) failed(err error) {
 	a.err = err
 }
 
-// replace makes b the bot of the moment and keeps the counts of the last one.
+// replace makes b, or none, the bot of the moment and keeps the counts of the last one.
 func (a *agent) replace(b *bot.Bot) {
 	if old := a.current(); old != nil {
 		before := a.status()
@@ -147,16 +180,29 @@ func (a *agent) replace(b *bot.Bot) {
 }
 
 func (a *agent) newBot(rejoin string) (*bot.Bot, error) {
+	cfg, err := a.botConfig(rejoin)
+	if err != nil {
+		return nil, err
+	}
+	return bot.New(cfg)
+}
+
+func (a *agent) botConfig(rejoin string) (bot.Config, error) {
 	cfg := bot.Config{URL: a.cfg.URL, Token: a.cfg.Token, Rejoin: rejoin, EveryPath: true}
 	if a.cfg.Proxy != "" {
 		proxy, err := url.Parse(a.cfg.Proxy)
 		if err != nil {
-			return nil, fmt.Errorf("parse proxy: %w", err)
+			return cfg, fmt.Errorf("parse proxy: %w", err)
 		}
 		cfg.Proxy = proxy
-		cfg.Settings = func(s *webrtc.SettingEngine) { s.SetICEProxyDialer(connectDialer{proxy.Host}) }
 	}
-	return bot.New(cfg)
+	cfg.Settings = func(s *webrtc.SettingEngine) {
+		s.SetICETimeouts(silentAfter, failedAfter, checkPeriod)
+		if cfg.Proxy != nil {
+			s.SetICEProxyDialer(connectDialer{cfg.Proxy.Host})
+		}
+	}
+	return cfg, nil
 }
 
 // watch restarts ICE when the connection has been silent for a while.
@@ -183,7 +229,7 @@ func (a *agent) watch(ctx context.Context) {
 		if since.IsZero() {
 			since = time.Now()
 		}
-		if time.Since(since) >= silence {
+		if time.Since(since) >= restartAfter {
 			since = time.Now()
 			_ = b.RestartICE(ctx) // tried again
 		}
@@ -218,11 +264,15 @@ func (a *agent) quiet(on bool) {
 // status is what the agent knows, its earlier bots included.
 func (a *agent) status() Status {
 	a.mu.Lock()
-	b, s, err := a.bot, a.before, a.err
+	b, s, err, tunnel := a.bot, a.before, a.err, a.tunnel
 	a.mu.Unlock()
 	s.Began = a.began
 	if err != nil {
 		s.Error = err.Error()
+	}
+	if tunnel != nil {
+		tunnel.addTo(&s)
+		s.Path = netlab.PathWebSocket
 	}
 	if b == nil {
 		return s

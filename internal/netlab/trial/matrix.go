@@ -15,6 +15,10 @@ import (
 	"consilium/internal/netlab"
 )
 
+// together is how many calls of Pion clients are held at a time. Most of an
+// attempt is waiting; more than this, and two processors are what is measured.
+const together = 5
+
 // Matrix tries every client in every network.
 type Matrix struct {
 	Profiles []netlab.Profile
@@ -23,17 +27,26 @@ type Matrix struct {
 	Root     string       // of the repository
 	Dir      string       // for logs; "" is a temporary directory that goes
 	Progress io.Writer
+
+	Record string // file that keeps each cell as soon as it is done; "": none
+	// Resume keeps the cells that are in Record from the same commit. Those of
+	// Profiles are not tried again, unless Again.
+	Resume, Again bool
 }
 
 // Cell is what came of one client's attempts in one network.
 type Cell struct {
-	Profile netlab.Profile
-	Kind    Kind
+	Network string
+	Client  Kind
+	Commit  string
+	Took    time.Duration
 	Results []Result
+
+	profile netlab.Profile
 }
 
-// Run tries everything and writes the table. The error is set if calls failed
-// where they must not.
+// Run tries everything and writes the table, of all cells that are known. The
+// error is set if calls failed where they must not.
 func (m Matrix) Run(ctx context.Context, out io.Writer) (err error) {
 	dir := m.Dir
 	if dir == "" {
@@ -46,29 +59,31 @@ func (m Matrix) Run(ctx context.Context, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	known, err := openRecord(m.Record, m.commit(ctx), m.Resume)
+	if err != nil {
+		return err
+	}
 	begun := time.Now()
-	fmt.Fprintf(out, "Commit %s, %s.\n\n%s", m.commit(ctx), begun.UTC().Format(time.DateOnly), tableHead)
-	bad := 0
-	for _, p := range m.Profiles {
+	for i, p := range m.Profiles {
+		var kinds []Kind
 		for _, kind := range m.Kinds {
-			cell := m.cell(ctx, p, kind, programs, filepath.Join(dir, p.Name+"-"+string(kind)))
-			if _, err := io.WriteString(out, cell.row()); err != nil {
-				return fmt.Errorf("write table: %w", err)
-			}
-			bad += len(cell.Results) - cell.good()
-			if ctx.Err() != nil {
-				return ctx.Err()
+			if m.Again || !known.has(p.Name, kind, m.Attempts[kind]) {
+				kinds = append(kinds, kind)
 			}
 		}
+		if len(kinds) == 0 {
+			continue
+		}
+		fmt.Fprintf(m.Progress, "[%d of %d, %s] %s: %s\n", i+1, len(m.Profiles), time.Since(begun).Round(time.Second), p.Name, p.Summary)
+		if err := m.network(ctx, p, kinds, programs, filepath.Join(dir, p.Name), known); err != nil {
+			return err
+		}
 	}
-	fmt.Fprintf(out, "\nTook %s.\n", time.Since(begun).Round(time.Second))
-	if bad > 0 {
-		return fmt.Errorf("%d attempts failed", bad)
-	}
-	return nil
+	return writeTable(out, known)
 }
 
-// commit names what is tried: the tree must be clean for it to be the truth.
+// commit names what is tried: but for the documentation, the tree must be clean
+// for it to be the truth.
 func (m Matrix) commit(ctx context.Context) string {
 	git := func(args ...string) string {
 		out, err := exec.CommandContext(ctx, "git", append([]string{"-C", m.Root}, args...)...).Output()
@@ -78,158 +93,96 @@ func (m Matrix) commit(ctx context.Context) string {
 		return strings.TrimSpace(string(out))
 	}
 	id := git("rev-parse", "--short=12", "HEAD")
-	if git("status", "--porcelain", "-uno") != "" {
+	if git("status", "--porcelain", "-uno", "--", ".", ":!docs") != "" {
 		id += " with changes"
 	}
 	return id
 }
 
-// cell makes a network for one client and lets it try.
-func (m Matrix) cell(ctx context.Context, p netlab.Profile, kind Kind, programs Programs, dir string) Cell {
-	c := Cell{Profile: p, Kind: kind}
-	n := m.Attempts[kind]
-	fail := func(err error) {
-		for len(c.Results) < n {
-			c.Results = append(c.Results, Result{Err: err})
+// network lets clients try one network, one kind after the other.
+func (m Matrix) network(ctx context.Context, p netlab.Profile, kinds []Kind, programs Programs, dir string, known *record) error {
+	v := &venue{profile: p, programs: programs, dir: dir}
+	defer func() {
+		if err := v.close(); err != nil {
+			fmt.Fprintf(m.Progress, "%s: %v\n", p.Name, err)
 		}
-	}
-	var site *Site
-	for i := range n {
-		// A network whose state the event has changed is made anew.
-		if site == nil || p.Event == netlab.HandoverEvent {
-			if site != nil {
-				m.close(site)
+	}()
+	for _, kind := range kinds {
+		c, begun := Cell{Network: p.Name, Client: kind, Commit: known.commit, profile: p}, time.Now()
+		for len(c.Results) < m.Attempts[kind] {
+			n := min(m.Attempts[kind]-len(c.Results), atATime(p, kind))
+			for _, r := range v.try(ctx, kind, n) {
+				c.Results = append(c.Results, r)
+				fmt.Fprintf(m.Progress, "%s %s %d: %s\n", p.Name, kind, len(c.Results), c.describe(r))
 			}
-			var err error
-			where := filepath.Join(dir, fmt.Sprint(i))
-			if err = os.MkdirAll(where, 0o700); err == nil {
-				site, err = Open(ctx, p, programs, where)
-			}
-			if err != nil {
-				site = nil
-				fail(err)
-				break
+			if ctx.Err() != nil {
+				return ctx.Err() // half a cell is no result
 			}
 		}
-		r := site.Try(ctx, kind)
-		c.Results = append(c.Results, r)
-		fmt.Fprintf(m.Progress, "%s %s %d: %s\n", p.Name, kind, i+1, c.describe(r))
+		c.Took = time.Since(begun)
+		if err := known.add(c); err != nil {
+			return err
+		}
+		v.rest(kind)
 	}
-	if site != nil {
-		m.close(site)
-	}
-	return c
+	return nil
 }
 
-func (m Matrix) close(s *Site) {
-	if err := s.Close(); err != nil {
-		fmt.Fprintf(m.Progress, "%s: %v\n", s.Lab.Profile.Name, err)
-	}
-}
-
-// Good reports whether an attempt ended as it must in a network.
-func (r Result) Good(p netlab.Profile) bool {
+// atATime is how many calls a network carries without measuring each other.
+// Where there are none, browsers only wait.
+func atATime(p netlab.Profile, kind Kind) int {
 	switch {
-	case r.Err != nil:
-		return false
-	case len(p.Paths) == 0:
-		return !r.Connected && r.RightVerdict(p.Code)
-	case p.Event != "":
-		return r.Connected && r.Back
+	case p.Narrow():
+		return 1
+	case kind == Pion, len(p.Paths) == 0:
+		return together
 	}
-	return r.Connected
+	return 1
 }
 
-func (c Cell) good() (n int) {
-	for _, r := range c.Results {
-		if r.Good(c.Profile) {
-			n++
-		}
-	}
-	return n
+// venue is a site that is opened when it is needed and, after an attempt that
+// broke, again.
+type venue struct {
+	profile  netlab.Profile
+	programs Programs
+	dir      string
+	opened   int
+	site     *Site
 }
 
-func (c Cell) describe(r Result) string {
-	verdict := "ok"
-	if !r.Good(c.Profile) {
-		verdict = "FAILED"
+func (v *venue) try(ctx context.Context, kind Kind, n int) []Result {
+	if v.site == nil {
+		v.opened++
+		dir := filepath.Join(v.dir, fmt.Sprint(v.opened))
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return broken(n, fmt.Errorf("make directory: %w", err))
+		}
+		site, err := Open(ctx, v.profile, v.programs, dir)
+		if err != nil {
+			return broken(n, err)
+		}
+		v.site = site
 	}
-	if r.Err != nil {
-		return fmt.Sprintf("%s: %v", verdict, r.Err)
+	results := v.site.Try(ctx, kind, n)
+	if slices.ContainsFunc(results, func(r Result) bool { return r.Broken != "" }) {
+		if err := v.close(); err != nil {
+			results[0].Broken += "; " + err.Error()
+		}
 	}
-	text := fmt.Sprintf("%s %s, patient after %v, doctor after %v", verdict, r.Path, r.PatientSees.Round(time.Millisecond), r.DoctorSees.Round(time.Millisecond))
-	if c.Profile.Event != "" {
-		text += fmt.Sprintf(", gap %v, back %v", r.Gap.Round(time.Millisecond), r.Back)
-	}
-	if len(c.Profile.Paths) == 0 || verdict != "ok" {
-		text += fmt.Sprintf(", codes: patient %v after %v, doctor %v after %v, webhook %s after %v", r.PatientCodes, r.PatientAfter.Round(time.Millisecond),
-			r.DoctorCodes, r.DoctorAfter.Round(time.Millisecond), r.WebhookCode, r.WebhookAfter.Round(time.Millisecond))
-	}
-	return text
+	return results
 }
 
-const tableHead = `| network | client | good | path | patient sees and hears, median (max) | doctor sees and hears, median (max) | remarks |
-|---|---|---|---|---|---|---|
-`
-
-// row is the cell as a line of the table.
-func (c Cell) row() string {
-	var patient, doctor, gaps, webhooks []time.Duration
-	var paths, remarks []string
-	for _, r := range c.Results {
-		if r.Err != nil {
-			remarks = addOnce(remarks, firstLine(r.Err.Error()))
-			continue
-		}
-		if r.PatientSees > 0 {
-			patient = append(patient, r.PatientSees)
-		}
-		if r.DoctorSees > 0 {
-			doctor = append(doctor, r.DoctorSees)
-		}
-		if r.Path != "" && r.Connected {
-			paths = addOnce(paths, r.Path)
-		}
-		if c.Profile.Event != "" && r.Connected {
-			gaps = append(gaps, r.Gap)
-		}
-		if r.WebhookCode != "" {
-			webhooks = append(webhooks, r.WebhookAfter)
-			remarks = addOnce(remarks, fmt.Sprintf("patient %v, doctor %v, webhook %s", r.PatientCodes, r.DoctorCodes, r.WebhookCode))
-		} else if !r.Connected {
-			remarks = addOnce(remarks, fmt.Sprintf("patient %v, doctor %v", r.PatientCodes, r.DoctorCodes))
-		}
+func (v *venue) rest(kind Kind) {
+	if v.site != nil {
+		_ = v.site.Rest(kind) // closing the site says so again
 	}
-	if len(gaps) > 0 {
-		remarks = append(remarks, "without media for "+spread(gaps))
-	}
-	if len(webhooks) > 0 {
-		remarks = append(remarks, "webhook after "+spread(webhooks))
-	}
-	if len(c.Profile.Paths) == 0 {
-		paths = append(paths, "none")
-	}
-	return fmt.Sprintf("| %s | %s | %d of %d | %s | %s | %s | %s |\n", c.Profile.Name, c.Kind, c.good(), len(c.Results),
-		strings.Join(paths, ", "), spread(patient), spread(doctor), strings.Join(remarks, "; "))
 }
 
-func addOnce(list []string, s string) []string {
-	if slices.Contains(list, s) {
-		return list
+func (v *venue) close() error {
+	site := v.site
+	if site == nil {
+		return nil
 	}
-	return append(list, s)
-}
-
-func firstLine(s string) string {
-	line, _, _ := strings.Cut(s, "\n")
-	return strings.ReplaceAll(line[:min(len(line), 200)], "|", "/")
-}
-
-// spread is the median and the greatest of some times.
-func spread(all []time.Duration) string {
-	if len(all) == 0 {
-		return "-"
-	}
-	slices.Sort(all)
-	return fmt.Sprintf("%.1f s (%.1f s)", all[len(all)/2].Seconds(), all[len(all)-1].Seconds())
+	v.site = nil
+	return site.Close()
 }

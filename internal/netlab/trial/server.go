@@ -86,8 +86,11 @@ func configText(l *netlab.Lab, dir string, c *certificate) string {
 	if l.Profile.NAT11 {
 		media = fmt.Sprintf("  public_addresses: [%q]\n", netlab.ServerIPv4)
 	}
+	if l.Profile.TunnelOff {
+		media = "  tunnel: {enabled: false}\n"
+	}
 	if l.Profile.Front == netlab.FrontHTTP {
-		media, secure = "  tcp_port: 8443\n", `{mode: "off"}`
+		media, secure = media+"  tcp_port: 8443\n", `{mode: "off"}`
 	}
 	return fmt.Sprintf(`data: %q
 http:

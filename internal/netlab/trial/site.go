@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"consilium/internal/auth"
@@ -57,9 +58,12 @@ type Site struct {
 	receiver *receiver
 	front    *nginx
 	trust    string // PEM file of the authority that patients trust
-	browsers map[Kind]*browser.Browser
 	dir      string
-	rooms    int
+
+	mu         sync.Mutex // of what follows
+	browsers   map[Kind]*browser.Browser
+	rooms      int
+	handedOver bool
 }
 
 // Open builds a network and starts a server in it. Files go to dir.
@@ -137,6 +141,56 @@ func (s *Site) Close() error {
 	return errors.Join(errs...)
 }
 
+// nextRoom names a room that nobody has used.
+func (s *Site) nextRoom() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rooms++
+	return fmt.Sprintf("room-%d", s.rooms)
+}
+
+// browser is the one of a kind, started when it is first needed.
+func (s *Site) browser(ctx context.Context, kind Kind) (*browser.Browser, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if b := s.browsers[kind]; b != nil {
+		return b, nil
+	}
+	b, err := startBrowser(ctx, s.Lab, browser.Kind(kind), s.trust)
+	if err != nil {
+		return nil, err
+	}
+	s.browsers[kind] = b
+	return b, nil
+}
+
+// prepare makes sure that an earlier event has left no trace, and that a
+// browser's start is no part of a call.
+func (s *Site) prepare(ctx context.Context, kind Kind) error {
+	if kind != Pion {
+		if _, err := s.browser(ctx, kind); err != nil {
+			return err
+		}
+	}
+	if !s.handedOver {
+		return nil
+	}
+	s.handedOver = false
+	return s.Lab.Handback(ctx)
+}
+
+// Rest ends the browser of a kind, which will not be needed soon.
+func (s *Site) Rest(kind Kind) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := s.browsers[kind]
+	if b == nil {
+		return nil
+	}
+	delete(s.browsers, kind)
+	return b.Close()
+}
+
 // ServerLog is the file with what the server says.
 func (s *Site) ServerLog() string { return s.server.log }
 
@@ -170,12 +224,9 @@ func (s *Site) patient(ctx context.Context, room string, kind Kind) (person, err
 		}
 		return startRobot(s.Lab.Client, s.programs.Lab, s.trust, cfg)
 	}
-	b := s.browsers[kind]
-	if b == nil {
-		if b, err = startBrowser(ctx, s.Lab, browser.Kind(kind), s.trust); err != nil {
-			return nil, err
-		}
-		s.browsers[kind] = b
+	b, err := s.browser(ctx, kind)
+	if err != nil {
+		return nil, err
 	}
 	v, err := enter(ctx, b, netlab.ServerURL(true)+"/r/"+room+"#"+token)
 	if v == nil {
