@@ -104,7 +104,7 @@ func (h *Hello) validate() error {
 		return errors.New("client.user_agent is too long")
 	}
 	c := h.Client
-	return short(c.Version, c.Lang, c.Screen, c.Network, h.consentText(), h.consentLang())
+	return short(h.Room, c.Version, c.Lang, c.Screen, c.Network, h.consentText(), h.consentLang())
 }
 
 func (h *Hello) consentText() string {

@@ -1,6 +1,7 @@
 package signaling
 
 import (
+	"cmp"
 	"context"
 	"crypto/subtle"
 	"encoding/json"
@@ -89,7 +90,7 @@ type identified struct {
 func (s *Server) identify(ctx context.Context, r *http.Request, h *Hello) (identified, *failure) {
 	now := time.Now()
 	if h.Token == "" && h.Rejoin == "" {
-		f := failure{code: string(event.TokenBad), text: "neither token nor rejoin is given"}
+		f := failure{code: string(event.TokenBad), text: "neither token nor rejoin is given", claimed: Claimed{Room: h.Room}}
 		s.tellRefused(sfu.Person{}, &f, r, event.StageSocket)
 		return identified{}, &f
 	}
@@ -107,6 +108,7 @@ func (s *Server) identify(ctx context.Context, r *http.Request, h *Hello) (ident
 	claims, err := s.cfg.Auth.Verify(ctx, h.Token)
 	if err != nil {
 		f := tokenFailure(err)
+		f.claimed.Room = cmp.Or(f.claimed.Room, h.Room)
 		if f.code == string(event.TokenExpired) && secretErr == nil {
 			return s.fromSecret(secret), nil
 		}

@@ -30,7 +30,10 @@ type (
 		Token string `json:"token"`
 		// Rejoin is the secret of the session this one continues after a page
 		// reload or a server restart; the token may then be expired.
-		Rejoin  string     `json:"rejoin,omitempty"`
+		Rejoin string `json:"rejoin,omitempty"`
+		// Room is the room of the link. It decides nothing: a link of which the
+		// token was cut off is told by it.
+		Room    string     `json:"room,omitempty"`
 		Consent *Consent   `json:"consent,omitempty"`
 		Client  ClientInfo `json:"client"`
 	}

@@ -104,6 +104,15 @@ func sessionCodes() map[string]forcedCode {
 			force: func(f *forced) { f.arrive(f.url, jwt.MapClaims{"iss": "somebody-else"}) },
 			then:  namesNobody,
 		},
+		"a link that lost its token": {
+			code: event.TokenBad, stage: event.StageSocket,
+			force: func(f *forced) { f.page = f.open(f.b, "patient", f.url+"/r/room-patient") },
+			then: func(f *forced, e event.Event) {
+				if e.Evidence["claimed_room"] != "room-patient" {
+					f.t.Errorf("evidence %v", e.Evidence)
+				}
+			},
+		},
 		"a token that has expired, of a call that is going on": {
 			code: event.TokenExpired, stage: event.StageSocket, identity: "patient", inCall: true,
 			force: func(f *forced) {

@@ -75,7 +75,7 @@ function join(after = '') {
   url.protocol = location.protocol === 'https:' ? 'wss:' : 'ws:';
   url.hash = '';
   call = new Call({
-    url: url.href, token, rejoin: secret, consent, client: clientInfo(), local, log, after,
+    url: url.href, token, room, rejoin: secret, consent, client: clientInfo(), local, log, after,
     hidden: () => document.hidden,
     tunnelled: recallTunnelled(),
     onTunnelled: keepTunnelled,
@@ -222,13 +222,14 @@ async function start() {
   for (const [target, type] of networkEvents()) target.addEventListener(type, () => call?.networkChanged());
   addEventListener('pagehide', postLog);
   addEventListener('visibilitychange', () => log.add('page', `page ${document.visibilityState}`));
-  const problem = token || kept ? diagnoseBrowser() : 'TOKEN_BAD';
+  const problem = diagnoseBrowser();
   if (problem) {
     log.add('page', 'page not usable', {}, problem);
     postLog();
     show(failedScreen(problem, claims.role, null));
   } else if (kept?.secret) await comeBack(kept);
-  else askFirst();
+  else if (token) askFirst();
+  else join(); // the link was cut short: the server refuses it, and the clinic hears of it
 }
 
 start();

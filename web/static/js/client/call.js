@@ -25,6 +25,7 @@ const SOCKET_CODES = ['SIGNAL_LOST', 'CERT_UNTRUSTED', 'SERVER_BUSY', 'SERVER_RE
  * @typedef {object} CallOptions
  * @property {string} url  of GET /ws
  * @property {string} token
+ * @property {string} room  of the page's address
  * @property {string} rejoin  secret kept from before a reload, or ""
  * @property {Consent | undefined} consent
  * @property {import('./messages.js').ClientInfo} client
@@ -156,8 +157,8 @@ export class Call {
 
   /** @param {string} rejoin @returns {import('./messages.js').Hello} */
   #hello(rejoin) {
-    const { token, consent, client } = this.options;
-    return { token, client, ...(rejoin ? { rejoin } : {}), ...(consent ? { consent } : {}) };
+    const { token, room, consent, client } = this.options;
+    return { token, room, client, ...(rejoin ? { rejoin } : {}), ...(consent ? { consent } : {}) };
   }
 
   /** @param {Welcome} welcome */

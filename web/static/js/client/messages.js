@@ -22,6 +22,7 @@ export const SUBPROTOCOL = 'consilium.v1';
  * @typedef {object} Hello
  * @property {string} token
  * @property {string} [rejoin]
+ * @property {string} [room]
  * @property {Consent} [consent]
  * @property {ClientInfo} client
  */
