@@ -90,64 +90,13 @@ func (l *lab) metric(series string) (value float64) {
 	return value
 }
 
-// failsToConnect lets somebody join a call that never gets media.
-func failsToConnect(t *testing.T, kind browser.Kind, code event.Code, stage event.Stage, edit func(*config.Config), o browser.PageOptions, prefs map[string]any) *lab {
-	t.Helper()
-	l, hook := startHooked(t, func(c *config.Config) {
-		c.Media.Tunnel.Enabled = false // the last way
-		if edit != nil {
-			edit(c)
-		}
-	})
-	o.AllowErrors = true // Firefox itself writes an error when a connection fails
-	p := l.openWith(browser.Start(t, browser.Options{Kind: kind, Prefs: prefs}), "patient", l.invite(l.url, "patient", nil), o)
-	p.agree()
-	p.WaitVisible("call")
-	e := wantCode(t, p, l, hook, "patient", code)
-	if e.Stage != stage {
-		t.Errorf("%s at %s, want %s", e.Code, e.Stage, stage)
-	}
-	within(t, e.Time.Sub(l.answered(e.Call, "patient")))
-	return l
-}
+// middleman is what somebody in the middle does to the fingerprint of a certificate.
+const middleman = `const forge = (sdp) => sdp.replace(/(a=fingerprint:sha-256 )(..)/gi, (_, a, b) => a + (b === '00' ? 'FF' : '00'));`
 
-func TestANetworkWithoutAWayIsNamed(t *testing.T) {
-	for _, kind := range []browser.Kind{browser.Chromium, browser.Firefox} {
-		t.Run(string(kind), func(t *testing.T) {
-			failsToConnect(t, kind, event.NoRoute, event.StageICE, func(c *config.Config) {
-				c.Media.Networks.Include = []string{"127.0.0.1/32"}
-				c.Media.PublicAddresses, c.Media.OwnAddresses = []string{blackHole}, false // the relay's too
-			}, browser.PageOptions{}, nil)
-		})
-	}
-}
-
-func TestARelayThatRefusesTheCredentialIsNamed(t *testing.T) {
-	for _, kind := range []browser.Kind{browser.Chromium, browser.Firefox} {
-		t.Run(string(kind), func(t *testing.T) {
-			l := failsToConnect(t, kind, event.TURNAuth, event.StageICE, func(c *config.Config) {
-				c.TURN.TTL = time.Nanosecond // expired when it is used, as with a clock that is wrong
-			}, browser.PageOptions{Relay: "tcp"}, nil)
-			if n := l.metric(`consilium_turn_denied_total{reason="expired"}`); n == 0 {
-				t.Error("the server has counted no refusal")
-			}
-		})
-	}
-}
-
-func TestADeviceWithoutANetworkIsNamed(t *testing.T) {
-	// As a policy or an extension may have it: relays only, and there is none.
-	relayOnly := map[string]any{"media.peerconnection.ice.relay_only": true}
-	failsToConnect(t, browser.Firefox, event.NoCandidates, event.StageICE,
-		func(c *config.Config) { c.TURN.Enabled = false }, browser.PageOptions{}, relayOnly)
-}
-
-// fingerprints are forged by whoever wants to be in the middle. Here it is a
-// script: it changes what the WebSocket carries.
+// forgedOffer has the server refuse the client's certificate, and forgedAnswer
+// the client that of the server.
 const (
-	forge1 = `const forge = (sdp) => sdp.replace(/(a=fingerprint:sha-256 )(..)/gi, (_, a, b) => a + (b === '00' ? 'FF' : '00'));`
-
-	forgedOffer = forge1 + `
+	forgedOffer = middleman + `
 	const send = WebSocket.prototype.send;
 	WebSocket.prototype.send = function (data) {
 		const m = JSON.parse(data);
@@ -155,28 +104,12 @@ const (
 		send.call(this, JSON.stringify(m));
 	};`
 
-	forgedAnswer = forge1 + `
+	forgedAnswer = middleman + `
 	const set = RTCPeerConnection.prototype.setRemoteDescription;
 	RTCPeerConnection.prototype.setRemoteDescription = function (d) {
 		return set.call(this, {type: d.type, sdp: forge(d.sdp)});
 	};`
 )
-
-func TestAHandshakeThatSomebodyIsInTheMiddleOfIsNamed(t *testing.T) {
-	for name, test := range map[string]struct {
-		kind   browser.Kind
-		script string
-	}{
-		"chromium refused by the server": {browser.Chromium, forgedOffer},
-		"chromium refuses the server":    {browser.Chromium, forgedAnswer},
-		"firefox refused by the server":  {browser.Firefox, forgedOffer},
-		"firefox refuses the server":     {browser.Firefox, forgedAnswer},
-	} {
-		t.Run(name, func(t *testing.T) {
-			failsToConnect(t, test.kind, event.DTLSFailed, event.StageDTLS, nil, browser.PageOptions{Script: test.script}, nil)
-		})
-	}
-}
 
 // silent sends nothing of what the page publishes, as an encoder does that has
 // died: the tracks live, the connection works, no packet comes.
@@ -186,18 +119,6 @@ const silent = `
 		if (init.direction === 'sendonly') init.sendEncodings = [{...init.sendEncodings?.[0], active: false}];
 		return add.call(this, track, init);
 	};`
-
-func TestADeviceThatSendsNothingIsNamed(t *testing.T) {
-	for _, kind := range []browser.Kind{browser.Chromium, browser.Firefox} {
-		t.Run(string(kind), func(t *testing.T) {
-			l, hook := startHooked(t, nil)
-			p := l.openWith(browser.Start(t, browser.Options{Kind: kind}), "patient", l.invite(l.url, "patient", nil), browser.PageOptions{Script: silent})
-			p.agree()
-			e := wantTimeout(t, p, hook, event.NoMediaOut, event.StageFirstRTP, event.Out)
-			within(t, e.Time.Sub(l.answered(e.Call, "patient")))
-		})
-	}
-}
 
 // blind takes every encoded picture away before the decoder has it.
 const blind = `
@@ -220,13 +141,87 @@ const blind = `
 		}
 	};`
 
-func TestADeviceThatDecodesNothingIsNamed(t *testing.T) {
-	l, hook := startHooked(t, nil)
-	doctor := l.bot("room", "doctor", auth.RoleDoctor, nil)
+// wayless are the cases of a call that somebody joins and that never has a
+// connection.
+func wayless() map[string]struct {
+	code   event.Code
+	stage  event.Stage
+	server func(*config.Config)
+	page   browser.PageOptions
+} {
+	return map[string]struct {
+		code   event.Code
+		stage  event.Stage
+		server func(*config.Config)
+		page   browser.PageOptions
+	}{
+		"no way": {event.NoRoute, event.StageICE, func(c *config.Config) {
+			c.Media.Networks.Include = []string{"127.0.0.1/32"}
+			c.Media.PublicAddresses, c.Media.OwnAddresses = []string{blackHole}, false // the relay's too
+		}, browser.PageOptions{}},
+		"credential refused": {event.TURNAuth, event.StageICE, func(c *config.Config) {
+			c.TURN.TTL = time.Nanosecond // expired when it is used, as with a clock that is wrong
+		}, browser.PageOptions{Relay: "tcp"}},
+		// As a policy or an extension may have it: relays only, and there is none.
+		"no candidates": {event.NoCandidates, event.StageICE, func(c *config.Config) {
+			c.TURN.Enabled = false
+		}, browser.PageOptions{Relay: "tcp"}},
+		"server refuses": {event.DTLSFailed, event.StageDTLS, nil, browser.PageOptions{Script: forgedOffer}},
+		"client refuses": {event.DTLSFailed, event.StageDTLS, nil, browser.PageOptions{Script: forgedAnswer}},
+	}
+}
+
+func TestACallThatNeverConnectsIsNamed(t *testing.T) {
+	for _, kind := range []browser.Kind{browser.Chromium, browser.Firefox} {
+		t.Run(string(kind), func(t *testing.T) {
+			b := browser.Start(t, browser.Options{Kind: kind})
+			// All of them join before the first is looked at: the ten seconds
+			// are waited once.
+			var joined []func()
+			for name, test := range wayless() {
+				l, hook := startHooked(t, func(c *config.Config) {
+					c.Media.Tunnel.Enabled = false // the last way
+					if test.server != nil {
+						test.server(c)
+					}
+				})
+				test.page.AllowErrors = true // Firefox itself writes one when a connection fails
+				identity := strings.ReplaceAll(name, " ", "-")
+				p := l.openWith(b, identity, l.invite(l.url, identity, nil), test.page)
+				p.agree()
+				joined = append(joined, func() {
+					e := wantCode(t, p, l, hook, identity, test.code)
+					if e.Stage != test.stage {
+						t.Errorf("%s: at %s, want %s", name, e.Stage, test.stage)
+					}
+					took := e.Time.Sub(l.answered(e.Call, identity))
+					t.Logf("%s: %s after %v", name, e.Code, took)
+					within(t, took)
+					if n := l.metric(`consilium_turn_denied_total{reason="expired"}`); test.code == event.TURNAuth && n == 0 {
+						t.Error("the server has counted no refusal")
+					}
+				})
+			}
+			for _, look := range joined {
+				look()
+			}
+		})
+	}
+}
+
+func TestMediaThatNeverComesIsNamed(t *testing.T) {
+	mute, muteHook := startHooked(t, nil)
+	dark, darkHook := startHooked(t, nil)
+	doctor := dark.bot("room", "doctor", auth.RoleDoctor, nil)
 	b := browser.Start(t, browser.Options{})
-	p := l.visit(b, "room", "patient", auth.RolePatient, browser.PageOptions{Script: blind})
-	p.join()
-	l.must(doctor.WaitFrames(l.context(patience), "patient", media.Camera, 5)) // he is seen
-	e := wantTimeout(t, p, hook, event.NoMediaIn, event.StageFirstFrame, event.In)
-	within(t, e.Time.Sub(l.waitEvent(event.ICEConnected, "patient", patience).Time))
+	quiet := mute.openWith(b, "quiet", mute.invite(mute.url, "quiet", nil), browser.PageOptions{Script: silent})
+	quiet.agree()
+	blinded := dark.visit(b, "room", "blinded", auth.RolePatient, browser.PageOptions{Script: blind})
+	blinded.join()
+	dark.must(doctor.WaitFrames(dark.context(patience), "blinded", media.Camera, 5)) // he is seen
+
+	e := wantTimeout(t, quiet, muteHook, event.NoMediaOut, event.StageFirstRTP, event.Out)
+	within(t, e.Time.Sub(mute.answered(e.Call, "quiet")))
+	e = wantTimeout(t, blinded, darkHook, event.NoMediaIn, event.StageFirstFrame, event.In)
+	within(t, e.Time.Sub(dark.waitEvent(event.ICEConnected, "blinded", patience).Time))
 }

@@ -49,68 +49,67 @@ func secured(t *testing.T, authority *certs.Authority, port string) func(*config
 	}
 }
 
-func TestABrowserThatStopsAtItsCertificateWarningIsNamed(t *testing.T) {
-	for kind, warning := range map[browser.Kind]string{
+func TestACertificateThatIsNotTrustedIsNamed(t *testing.T) {
+	warnings := map[browser.Kind]string{
 		browser.Chromium: "document.body.innerText.includes('ERR_CERT_AUTHORITY_INVALID')",
 		browser.Firefox:  "document.documentURI.startsWith('about:certerror')",
-	} {
-		t.Run(string(kind), func(t *testing.T) {
-			_, authority := localCA(t)
-			l, hook := startHooked(t, secured(t, authority, ""))
-			l.tls = true
-			b := browser.Start(t, browser.Options{Kind: kind, Hosts: []string{secureHost}})
-			p := b.NewPage(t, "stranger", browser.PageOptions{AllowErrors: true})
-			p.Eval(fmt.Sprintf("void (location.href = %q)", l.invite(l.cfg.HTTP.PublicURL, "stranger", nil)), nil)
-			e := hook.wait(t, "CERT_UNTRUSTED", func(e event.Event) bool { return e.Code == event.CertUntrusted })
-			p.WaitFor("the browser's warning", warning)
-			shown, _ := e.Evidence["certificate"].(map[string]any)
-			if e.Type != event.ParticipantFailed || e.Stage != event.StagePage || e.Evidence["host"] != secureHost ||
-				e.Evidence["network"] != "127.0.0.0/24" || e.Evidence["alert"] == "" || shown["issuer"] == "" {
-				t.Errorf("the webhook says %s at %s, %v", e.Type, e.Stage, e.Evidence)
-			}
-			if !slices.ContainsFunc(l.events(), func(x event.Event) bool { return x.ID == e.ID && x.Code == event.CertUntrusted }) {
-				t.Errorf("the feed does not have the webhook's event %s", e.ID)
-			}
-			t.Logf("%s says %q", kind, e.Evidence["alert"])
-		})
 	}
-}
-
-func TestASocketThatDoesNotTrustTheCertificateIsNamed(t *testing.T) {
-	for _, kind := range []browser.Kind{browser.Chromium, browser.Firefox} {
+	for kind, warning := range warnings {
 		t.Run(string(kind), func(t *testing.T) {
 			dir, trusted := localCA(t)
 			_, stranger := localCA(t)
-			front, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, port, err := net.SplitHostPort(front.Addr().String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			behind := secured(t, stranger, port)
-			l, hook := startHooked(t, func(c *config.Config) {
-				behind(c)
-				c.HTTP.TrustedProxies = []string{"127.0.0.1/32"}
-			})
-			l.tls = true
-			serveSite(t, front, trusted, l.server.Address())
 			b := browser.Start(t, browser.Options{
 				Kind: kind, Trust: filepath.Join(dir, certs.AuthorityCert), Hosts: []string{secureHost},
 				Prefs: map[string]any{"network.http.http2.websockets": false}, // or it offers HTTP/2 for sockets too
 			})
-			// Firefox itself writes an error to the console for each socket.
-			p := l.openWith(b, "patient", l.invite(l.cfg.HTTP.PublicURL, "patient", nil), browser.PageOptions{AllowErrors: true})
-			p.agree()
-			began := time.Now()
-			e := wantCode(t, p, l, hook, "patient", event.CertUntrusted)
-			if e.Stage != event.StageSocket || e.Evidence["alert"] == "" || e.Evidence["certificate"] == nil {
-				t.Errorf("%s at %s, %v", e.Code, e.Stage, e.Evidence)
-			}
-			within(t, e.Time.Sub(began))
+			t.Run("at the warning", func(t *testing.T) { stopsAtTheWarning(t, b, stranger, warning) })
+			t.Run("at the socket", func(t *testing.T) { stopsAtTheSocket(t, b, stranger, trusted) })
 		})
 	}
+}
+
+func stopsAtTheWarning(t *testing.T, b *browser.Browser, stranger *certs.Authority, warning string) {
+	l, hook := startHooked(t, secured(t, stranger, ""))
+	l.tls = true
+	p := b.NewPage(t, "stranger", browser.PageOptions{AllowErrors: true})
+	p.Eval(fmt.Sprintf("void (location.href = %q)", l.invite(l.cfg.HTTP.PublicURL, "stranger", nil)), nil)
+	e := hook.wait(t, "CERT_UNTRUSTED", func(e event.Event) bool { return e.Code == event.CertUntrusted })
+	p.WaitFor("the browser's warning", warning)
+	shown, _ := e.Evidence["certificate"].(map[string]any)
+	if e.Type != event.ParticipantFailed || e.Stage != event.StagePage || e.Evidence["host"] != secureHost ||
+		e.Evidence["network"] != "127.0.0.0/24" || e.Evidence["alert"] == "" || shown["issuer"] == "" {
+		t.Errorf("the webhook says %s at %s, %v", e.Type, e.Stage, e.Evidence)
+	}
+	if !slices.ContainsFunc(l.events(), func(x event.Event) bool { return x.ID == e.ID && x.Code == event.CertUntrusted }) {
+		t.Errorf("the feed does not have the webhook's event %s", e.ID)
+	}
+}
+
+func stopsAtTheSocket(t *testing.T, b *browser.Browser, stranger, trusted *certs.Authority) {
+	front, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, err := net.SplitHostPort(front.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	behind := secured(t, stranger, port)
+	l, hook := startHooked(t, func(c *config.Config) {
+		behind(c)
+		c.HTTP.TrustedProxies = []string{"127.0.0.1/32"}
+	})
+	l.tls = true
+	serveSite(t, front, trusted, l.server.Address())
+	// Firefox itself writes an error to the console for each socket.
+	p := l.openWith(b, "patient", l.invite(l.cfg.HTTP.PublicURL, "patient", nil), browser.PageOptions{AllowErrors: true})
+	p.agree()
+	began := time.Now()
+	e := wantCode(t, p, l, hook, "patient", event.CertUntrusted)
+	if e.Stage != event.StageSocket || e.Evidence["alert"] == "" || e.Evidence["certificate"] == nil {
+		t.Errorf("%s at %s, %v", e.Code, e.Stage, e.Evidence)
+	}
+	within(t, e.Time.Sub(began))
 }
 
 // serveSite is a web server in front of ours with a certificate that browsers

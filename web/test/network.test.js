@@ -156,3 +156,20 @@ for (const answers of [true, false]) {
     connection.close();
   });
 }
+
+test('a DTLS handshake that fails is named at once, and no other path is tried', async (t) => {
+  const step = clock(t);
+  const pc = Object.assign(new EventTarget(), { connectionState: 'connecting', iceConnectionState: 'connected' });
+  const seen = { verdicts: [], restarts: 0 };
+  const watch = new IceWatch(pc, {
+    relayRestart: 4.5, onLog() {}, onVerdict: (code, stage) => seen.verdicts.push(`${code} ${stage}`), onQuiet() {},
+    restart: async () => { seen.restarts++; },
+  });
+  watch.answered();
+  await step(1000);
+  pc.connectionState = 'failed';
+  pc.dispatchEvent(new Event('connectionstatechange'));
+  assert.deepEqual(seen.verdicts, ['DTLS_FAILED dtls']);
+  await step(30_000);
+  assert.deepEqual(seen, { verdicts: ['DTLS_FAILED dtls'], restarts: 0 });
+});

@@ -75,6 +75,9 @@ func TestCallsInHardNetworks(t *testing.T) {
 						t.Errorf("path %q, want %q", r.Path, path)
 					}
 				})
+				if name == "udpblock" && kind != Pion {
+					t.Run(string(kind)+" is told", func(t *testing.T) { blockedUDP(t, s, kind) })
+				}
 			}
 		})
 	}

@@ -316,6 +316,7 @@ export class Call {
       case 'media.timeout':
       case 'participant.failed':
       case 'quality.poor':
+        if (own && e.code === 'DTLS_FAILED' && this.peer instanceof Peer) this.peer.ice.close(); // another connection may help
         this.failures.add({
           code: e.code || 'UNKNOWN', stage: e.stage ?? '', participant, track: e.track ?? '',
           incident: String(e.data?.incident ?? ''),

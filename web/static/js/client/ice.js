@@ -43,6 +43,7 @@ export class IceWatch {
   #restartTime = RESTART_TIME;
   #restarted = -Infinity; // when ICE was restarted last
   #look = 0;
+  #over = false;
   /** @type {import('./diagnose.js').IceEvidence} */
   #evidence = { candidates: { host: 0, srflx: 0, prflx: 0, relay: 0 }, errors: [] };
 
@@ -61,7 +62,9 @@ export class IceWatch {
     });
   }
 
+  /** The end, or no path will help any more: nothing is tried again. */
   close() {
+    this.#over = true;
     this.#clear();
     clearInterval(this.#look);
   }
@@ -190,12 +193,13 @@ export class IceWatch {
     this.#verdict = true;
     this.handlers.onLog(stage, 'not connected', { ...this.#evidence, ice: this.pc.iceConnectionState }, code);
     this.handlers.onVerdict(code, stage);
-    this.#after(NEXT_ATTEMPT, () => this.#again('all', 'next attempt'));
+    if (stage === 'dtls') this.close();
+    else this.#after(NEXT_ATTEMPT, () => this.#again('all', 'next attempt'));
   }
 
   /** @param {RTCIceTransportPolicy} policy @param {string} why @param {() => Promise<boolean>} [needed] */
   #again(policy, why, needed) {
-    if (this.pc.connectionState === 'closed') return;
+    if (this.#over || this.pc.connectionState === 'closed') return;
     this.#clear();
     this.#pending = this.#doubted = false;
     this.#heard.at = performance.now(); // the new path gets its time
