@@ -188,3 +188,16 @@ func TestImportsResolveInsideTheTree(t *testing.T) {
 		}
 	}
 }
+
+func TestTheAdministratorChoosesFromEveryCode(t *testing.T) {
+	var listed, want []string
+	for _, m := range regexp.MustCompile(`'([A-Z_]+)'`).FindAllStringSubmatch(staticFiles(t, ".js")["js/client/codes.js"], -1) {
+		listed = append(listed, m[1])
+	}
+	for _, code := range event.Codes() {
+		want = append(want, string(code))
+	}
+	if !slices.Equal(listed, want) {
+		t.Errorf("listed: %q\nof the contract: %q", listed, want)
+	}
+}

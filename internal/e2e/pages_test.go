@@ -1,13 +1,11 @@
 package e2e
 
 import (
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"consilium/internal/auth"
-	"consilium/internal/bot"
 	"consilium/internal/browser"
 	"consilium/internal/config"
 	"consilium/internal/event"
@@ -193,57 +191,4 @@ func TestTheSelfTestWithoutALinkSaysWhatItCannotTry(t *testing.T) {
 	p.Click("selftest-start")
 	p.WaitFor("the verdict", `document.querySelector('[data-testid=selftest-verdict]').dataset.verdict === 'incomplete'`)
 	p.shoot("selftest-phone")
-}
-
-func TestTheAdministratorSeesBothSidesOfACall(t *testing.T) {
-	l := start(t, func(c *config.Config) { c.Media.Timeout = 3 * time.Second })
-	b := browser.Start(t, browser.Options{})
-	doctor := l.enter(b, "room", "Dr.Weiss", auth.RoleDoctor)
-	l.bot("room", "mute-device", auth.RolePatient, func(c *bot.Config) { c.Silent = true })
-	l.waitEvent(event.MediaTimeout, "mute-device", patience)
-	l.waitEvent(event.MediaFlowing, "Dr.Weiss", patience)
-	doctor.leave()
-
-	p := l.look(b, "admin", "/admin", browser.PageOptions{AllowErrors: true})
-	p.hasAll("page-admin", "admin-secret", "sign-in")
-	p.shoot("admin-sign-in")
-	p.signIn("nobody:wrong")
-	p.WaitVisible("admin-fault")
-	p.signIn(config.DevKeyID + ":" + string(config.DevSecret))
-	p.hasAll("call-list", "open-call", "refresh", "sign-out")
-	var stored int
-	p.Eval(`sessionStorage.length + localStorage.length + document.cookie.length`, &stored)
-	if stored != 0 {
-		t.Error("the page keeps something")
-	}
-
-	p = l.look(b, "admin-2", "/admin", browser.PageOptions{})
-	p.signIn(l.token("*", "root", auth.RoleAdmin))
-	p.WaitVisible("call-list")
-	p.shoot("admin-calls")
-	p.Click("open-call")
-	p.hasAll("call-view", "timeline", "event-list", "download", "back")
-	for what, selector := range map[string]string{
-		"the failure in words":        "[data-testid=call-failures] [data-code=NO_MEDIA_OUT] p",
-		"a line of the device's log":  "[data-participant='Dr.Weiss'][data-side=device] .mark",
-		"what the server saw of it":   "[data-participant='Dr.Weiss'][data-side=server] .mark[data-type='media.flowing']",
-		"the failure on its own lane": "[data-participant=mute-device][data-side=server] .mark[data-kind=failed]",
-	} {
-		p.WaitFor(what, `!!document.querySelector(`+strconv.Quote(selector)+`)`)
-	}
-	p.shoot("admin-call")
-	p.Eval(`document.querySelector('.mark[data-kind=failed]').click()`, nil)
-	if text := p.Text("chosen"); !strings.Contains(text, "NO_MEDIA_OUT") {
-		t.Errorf("the chosen mark says %q", text)
-	}
-	p.Click("back")
-	p.WaitVisible("call-list")
-}
-
-// signIn types a secret into the page of the administration.
-func (p *person) signIn(secret string) {
-	p.l.t.Helper()
-	p.WaitVisible("admin-secret")
-	p.Eval(`document.querySelector('[data-testid=admin-secret]').value = `+strconv.Quote(secret), nil)
-	p.Click("sign-in")
 }

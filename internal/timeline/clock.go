@@ -21,7 +21,7 @@ type Clock struct {
 	// first entry needed to get here, and AccuracyMS is nil.
 	AccuracyMS *float64 `json:"accuracy_ms"`
 	// Method is "ping": the device measured the offset by the round trip of a
-	// message, and the best of Samples counts; or "arrival": it is the least
+	// message, and of Samples reports the best counts; or "arrival": it is the least
 	// time that any entry seemed to need from the device to here.
 	Method  string `json:"method"`
 	Samples int    `json:"samples"`

@@ -197,21 +197,30 @@ test('an answer is cut down to the candidates of one protocol', () => {
 
 test('a timeline has both sides of each participant on one axis', () => {
   const at = (seconds) => new Date(Date.UTC(2026, 10, 23, 8, 0, seconds)).toISOString();
-  const event = (seconds, type, participant, more = {}) => ({ id: `${seconds}`, type, time: at(seconds), participant, data: {}, ...more });
+  const event = (seconds, type, participant, more = {}) => ({
+    id: `${seconds}`, type, time: at(seconds + 1), at: at(seconds), side: type === 'note.client' ? 'client' : 'server', participant, data: {}, ...more,
+  });
   const line = timeline(/** @type {any} */ ({
     call: { id: 'c', room: 'r', state: 'ended', started: at(0), ended: at(40), participants: [] },
+    participants: [{ identity: 'anna', stages: [] }],
     events: [
-      event(0, 'call.started', undefined), event(1, 'participant.invited', 'anna'), event(12, 'participant.joined', 'anna'),
-      event(14, 'note.client', 'anna', { code: 'CAM_BUSY', data: { text: 'camera is in use', client_time: at(11) } }),
-      event(15, 'note.client', 'anna', { data: { text: 'wrong clock', client_time: '2020-01-01T00:00:00Z' } }),
-      event(20, 'participant.failed', 'anna', { code: 'CAM_BUSY' }), event(30, 'media.timeout', 'anna', { code: 'NO_MEDIA_OUT' }),
+      event(0, 'call.started', undefined), event(1, 'participant.invited', 'anna'),
+      event(11, 'note.client', 'anna', { code: 'CAM_BUSY', data: { text: 'camera is in use', incident: 'AAAA-AA' } }),
+      event(12, 'participant.joined', 'anna'),
+      event(13, 'note.client', 'anna', { data: { text: 'createOffer', rtc: ['createOffer', 'PC_0', null] } }),
+      event(14, 'note.client', 'anna', { data: { text: 'ice checking', rtc: ['oniceconnectionstatechange', 'PC_0', 'checking'] } }),
+      event(20, 'participant.failed', 'anna', { code: 'CAM_BUSY', data: { incident: 'AAAA-AA' } }),
+      event(30, 'media.timeout', 'anna', { code: 'NO_MEDIA_OUT', data: { incident: 'BBBB-BB' } }),
+      event(35, 'media.timeout', 'boris', { code: 'NO_MEDIA_OUT' }),
     ],
   }));
   assert.equal(line.start, Date.parse(at(11)), 'waiting for the invited is no part of the axis');
-  assert.equal(line.length, 29_000);
-  assert.deepEqual(line.lanes.map((l) => [l.participant, l.device.length, l.server.length]), [['', 0, 1], ['anna', 2, 4]]);
-  assert.deepEqual(line.lanes[1].device.map((e) => e.at), [0, 4000], 'a clock that is far off is not believed');
-  assert.deepEqual(failures(line).map((f) => f.event.code), ['CAM_BUSY', 'NO_MEDIA_OUT'], 'told by both sides it is one failure');
+  assert.deepEqual(line.lanes.map((l) => [l.identity, l.entries.length]), [['', 1], ['anna', 7], ['boris', 1]]);
+  const anna = line.lanes[1].entries.slice(1);
+  assert.deepEqual(anna.map((e) => [e.side, e.at, e.kind]), [['client', 0, 'failed'], ['server', 1000, 'good'], ['client', 2000, 'note'],
+    ['client', 3000, 'plain'], ['server', 9000, 'failed'], ['server', 19000, 'failed']]);
+  assert.deepEqual(failures(line).map((f) => [f.event.code, f.side]), [['CAM_BUSY', 'server'], ['NO_MEDIA_OUT', 'server'], ['NO_MEDIA_OUT', 'server']],
+    'told by both sides it is one failure');
 });
 
 test('a log that was taken before its time came sends nothing', (context) => {

@@ -10,6 +10,7 @@
  * @property {'live' | 'ended'} state
  * @property {string} started  RFC 3339
  * @property {string} [ended]
+ * @property {string[]} codes  of what failed
  * @property {{identity: string, name?: string, role?: string, state: string}[]} participants
  */
 /**
@@ -24,8 +25,26 @@
  * @property {'out' | 'in'} [direction]
  * @property {Record<string, any>} [evidence]
  * @property {Record<string, any>} data
+ * @property {string} [call]
+ * @property {string} at  when it happened, by the server's clock
+ * @property {'client' | 'server'} side  who saw it
  */
-/** @typedef {{call: CallView, events: JournalEvent[]}} Journal */
+/** @typedef {{name: string, side: 'client' | 'server', session?: string, began: string, ms: number | null, code?: string}} Stage */
+/** @typedef {{at: string, state: string}[]} States */
+/**
+ * @typedef {object} ParticipantSummary
+ * @property {string} identity
+ * @property {{offset_ms: number, accuracy_ms: number | null, method: string, samples: number}[]} clocks
+ * @property {Stage[]} stages
+ * @property {{type?: string, protocol?: string, address?: string, port?: number, reason: string}[]} candidates
+ * @property {Record<'client' | 'server', {ice: States, dtls: States, signaling: States}>} states
+ * @property {{path: string, protocol: string, after_ms: number, rescued?: string, pair?: Record<string, any>} | null} path
+ */
+/** @typedef {{call: CallView, events: JournalEvent[], participants: ParticipantSummary[]}} Journal */
+/**
+ * What calls are wanted; empty values want all.
+ * @typedef {{state?: string, code?: string, from?: string, to?: string}} CallFilter
+ */
 
 const PAGE = 50; // calls
 
@@ -53,16 +72,36 @@ export class Administration {
 
   /**
    * Living and ended calls, the latest first.
+   * @param {CallFilter} [filter]
    * @param {string} [before]  id of a call, for the next page
    * @returns {Promise<{calls: CallView[], next: string}>}
    */
-  calls(before = '') {
-    return this.#get(`/v1/calls?limit=${PAGE}${before ? `&before=${encodeURIComponent(before)}` : ''}`);
+  calls(filter = {}, before = '') {
+    const query = new URLSearchParams({ limit: String(PAGE) });
+    for (const [name, value] of Object.entries({ ...filter, before })) if (value) query.set(name, value);
+    return this.#json(`/v1/calls?${query}`);
+  }
+
+  /** Everything that has an incident number. @param {string} number as somebody said it @returns {Promise<JournalEvent[]>} */
+  async incident(number) {
+    const { events } = await this.#json(`/v1/events?${new URLSearchParams({ incident: number })}`);
+    return events;
   }
 
   /** @param {string} call @returns {Promise<Journal>} */
   journal(call) {
-    return this.#get(`/v1/calls/${encodeURIComponent(call)}/journal`);
+    return this.#json(`/v1/calls/${encodeURIComponent(call)}/journal`);
+  }
+
+  /** A participant's rtcstats dump. @param {string} call @param {string} participant */
+  async dump(call, participant) {
+    const query = new URLSearchParams({ format: 'rtcstats', participant });
+    return (await this.#get(`/v1/calls/${encodeURIComponent(call)}/journal?${query}`)).blob();
+  }
+
+  /** @param {string} path */
+  async #json(path) {
+    return (await this.#get(path)).json();
   }
 
   /** @param {string} path */
@@ -71,7 +110,7 @@ export class Administration {
       headers: { Authorization: this.#authorization }, credentials: 'omit', cache: 'no-store',
     }).catch(() => null);
     if (!answer?.ok) throw new ApiError(answer?.status ?? 0);
-    return answer.json();
+    return answer;
   }
 }
 

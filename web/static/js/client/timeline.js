@@ -1,73 +1,82 @@
 // @ts-check
-// A call's journal as lanes on one axis of time: for each participant what his
-// device said and what the server saw.
+// A call's journal as it is shown: entries of both sides on one axis of time,
+// by participant. The server has put them on one clock.
 
 /** @typedef {import('./administration.js').JournalEvent} JournalEvent */
+/** @typedef {import('./administration.js').ParticipantSummary} ParticipantSummary */
 /**
  * @typedef {object} Entry
  * @property {JournalEvent} event
- * @property {number} at  ms since the start of the axis; below 0: before it
- * @property {'device' | 'server'} side  who says so
+ * @property {number} at  ms since the start of the axis
+ * @property {'client' | 'server'} side  who says so
  * @property {string} what  in a few words
- * @property {'failed' | 'good' | 'note' | 'plain'} kind
+ * @property {'failed' | 'good' | 'note' | 'plain'} kind  notes are for who looks closely
  */
-/** @typedef {{participant: string, device: Entry[], server: Entry[]}} Lane */
-/** @typedef {{start: number, length: number, entries: Entry[], lanes: Lane[]}} Timeline */
+/** @typedef {{identity: string, summary: ParticipantSummary | null, entries: Entry[]}} Lane  "" is the call itself */
+/** @typedef {{start: number, entries: Entry[], lanes: Lane[]}} Timeline */
 
 const GOOD = ['participant.joined', 'participant.admitted', 'ice.connected', 'media.flowing', 'media.resumed', 'quality.recovered'];
-// A device whose clock is further off than this is not believed.
-const CLOCK_TRUST = 60_000; // ms
+// Of what the connection was asked and said these tell how far it came.
+const TELLING = ['oniceconnectionstatechange', 'onconnectionstatechange', 'onicecandidateerror'];
 
 /** @param {import('./administration.js').Journal} journal @returns {Timeline} */
-export function timeline({ call, events }) {
-  const times = events.filter((e) => e.type !== 'participant.invited' && e.participant).map(when);
-  const start = times.length ? Math.min(...times) : Date.parse(call.started);
-  const end = Math.max(start + 1000, ...events.map(when), call.ended ? Date.parse(call.ended) : 0);
-  const entries = events.map((event) => entry(event, start)).sort((a, b) => a.at - b.at);
-  /** @type {Map<string, Lane>} */
-  const lanes = new Map([['', { participant: '', device: [], server: [] }]]);
-  for (const e of entries) {
-    const participant = e.event.participant ?? '';
-    let lane = lanes.get(participant);
-    if (!lane) lanes.set(participant, lane = { participant, device: [], server: [] });
-    lane[e.side].push(e);
-  }
-  return { start, length: end - start, entries, lanes: [...lanes.values()] };
+export function timeline({ call, events, participants }) {
+  const present = events.filter((e) => e.type !== 'participant.invited' && e.participant);
+  const start = Math.min(...present.map((e) => Date.parse(e.at)), ...(present.length ? [] : [Date.parse(call.started)]));
+  const entries = events.map((event) => entry(event, start));
+  const identities = ['', ...participants.map((p) => p.identity)];
+  for (const { participant } of events) if (participant && !identities.includes(participant)) identities.push(participant);
+  const lanes = identities.map((identity) => ({
+    identity,
+    summary: participants.find((p) => p.identity === identity) ?? null,
+    entries: entries.filter((e) => (e.event.participant ?? '') === identity),
+  }));
+  return { start, entries, lanes };
 }
 
-/** Failures that were reported, each participant's first cause first. @param {Timeline} of */
+/** The incidents of a call: of each the first word. @param {{entries: Entry[]}} of */
 export function failures({ entries }) {
-  /** @type {Entry[]} */
-  const found = [];
+  /** @type {Map<string, Entry>} */
+  const found = new Map();
   for (const e of entries) {
-    const { code, participant } = e.event;
-    // The device's log has it too, before or after: it is one failure.
-    if (code && !found.some((f) => f.event.code === code && f.event.participant === participant)) found.push(e);
+    const { code, participant, data } = e.event;
+    const key = data.incident ?? `${participant} ${code}`;
+    const known = found.get(key);
+    // The device's word for it comes with less evidence than the server's.
+    if (code && (!known || (known.side === 'client' && e.side === 'server'))) found.set(key, e);
   }
-  return found;
+  return [...found.values()];
 }
 
 /** Figures of every two seconds, which say nothing one by one. @param {Entry} entry */
 export function isFigure({ event }) {
-  return event.type === 'note.client' && event.data.text === 'stats';
-}
-
-/** @param {JournalEvent} event */
-function when({ type, time, data }) {
-  const server = Date.parse(time);
-  const device = type === 'note.client' ? Date.parse(data.client_time) : NaN;
-  return Math.abs(device - server) < CLOCK_TRUST ? device : server;
+  return event.type === 'note.client' && ['stats', 'getStats'].includes(event.data.text);
 }
 
 /** @param {JournalEvent} event @param {number} start @returns {Entry} */
 function entry(event, start) {
-  const { type, code, data } = event;
-  const device = type === 'note.client';
-  const detail = data.source ?? data.reason ?? data.path ?? data.state ?? '';
-  const what = device ? String(data.text) : [type, detail].filter(Boolean).join(' ');
-  /** @type {Entry['kind']} */
-  let kind = type.startsWith('note.') ? 'note' : 'plain';
-  if (GOOD.includes(type)) kind = 'good';
-  if (code || type === 'recording.failed' || type === 'media.stalled') kind = 'failed';
-  return { event, at: when(event) - start, side: device ? 'device' : 'server', what: code ? `${what} ${code}` : what, kind };
+  const { type, code, data, side } = event;
+  const what = side === 'client' ? clientWords(data) : serverWords(type, data);
+  return { event, at: Date.parse(event.at) - start, side, what: [what, code].filter(Boolean).join(' '), kind: kindOf(event) };
+}
+
+/** @param {Record<string, any>} data */
+function clientWords({ text, rtc }) {
+  const value = Array.isArray(rtc) ? rtc[2] : null;
+  return typeof value === 'string' && !String(text).includes(value) ? `${text} ${value}` : String(text);
+}
+
+/** @param {string} type @param {Record<string, any>} data */
+function serverWords(type, data) {
+  if (type.startsWith('note.')) return [data.text, data.type, data.protocol].filter(Boolean).join(' ');
+  return [type, data.source ?? data.reason ?? data.path ?? data.state].filter(Boolean).join(' ');
+}
+
+/** @param {JournalEvent} event @returns {Entry['kind']} */
+function kindOf({ type, code, data }) {
+  if (code || type === 'recording.failed' || type === 'media.stalled') return 'failed';
+  if (GOOD.includes(type)) return 'good';
+  if (type === 'note.candidate' || type === 'note.track') return 'note';
+  if (type === 'note.client' && Array.isArray(data.rtc) && !TELLING.includes(data.rtc[0])) return 'note';
+  return 'plain';
 }

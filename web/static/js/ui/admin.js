@@ -6,9 +6,15 @@ import { lang, t } from '../lib/i18n.js';
 import { Scope } from '../lib/scope.js';
 import { signal } from '../lib/signal.js';
 import { callView } from './admin-call.js';
+import { callList, filterForm, searchForm } from './admin-list.js';
+import { dateTime } from './admin-format.js';
+import { failureItem } from './admin-failures.js';
 import { brand, button, languageSelect } from './parts.js';
+import { save } from './save.js';
 
 /** @typedef {import('../client/administration.js').CallView} CallView */
+/** @typedef {import('../client/administration.js').CallFilter} CallFilter */
+/** @typedef {import('../client/administration.js').JournalEvent} JournalEvent */
 /** @typedef {import('../client/administration.js').Journal} Journal */
 /** @typedef {import('./plain.js').Screen} Screen */
 
@@ -68,16 +74,18 @@ function signIn(scope, origin, onSigned) {
   return form;
 }
 
-/** @param {unknown} error */
-function faultWords(error) {
-  return error instanceof ApiError && [401, 403].includes(error.status) ? 'admin.sign_in.refused' : 'admin.unreachable';
-}
+/**
+ * What is open: a call, at an incident of it; or an incident that happened in
+ * no call.
+ * @typedef {{journal: Journal, incident: string} | {orphans: JournalEvent[], incident: string}} Opened
+ */
 
 /** @param {Scope} scope @param {Administration} api */
 function calls(scope, api) {
   const list = signal(/** @type {CallView[]} */ ([]));
   const next = signal('');
-  const open = signal(/** @type {Journal | null} */ (null));
+  const filter = signal(/** @type {CallFilter} */ ({}));
+  const open = signal(/** @type {Opened | null} */ (null));
   const fault = signal('');
   const attempt = async (/** @type {() => Promise<void>} */ what) => {
     try {
@@ -88,35 +96,62 @@ function calls(scope, api) {
     }
   };
   const load = (/** @type {string} */ before) => attempt(async () => {
-    const page = await api.calls(before);
+    const page = await api.calls(filter.peek(), before);
     list.value = before ? [...list.peek(), ...page.calls] : page.calls;
     next.value = page.next;
   });
-  const show = (/** @type {string} */ id) => attempt(async () => {
-    open.value = await api.journal(id);
-    scrollTo(0, 0);
+  const show = (/** @type {string} */ id, incident = '') => attempt(async () => {
+    open.value = { journal: await api.journal(id), incident };
+    if (!incident) scrollTo(0, 0);
+  });
+  const find = (/** @type {string} */ typed) => attempt(async () => {
+    const events = await api.incident(typed).catch((e) => {
+      if (e instanceof ApiError && e.status === 400) throw new UserFault('admin.search.bad');
+      throw e;
+    });
+    const [first] = events;
+    if (!first) throw new UserFault('admin.search.none');
+    const call = events.find((e) => e.call)?.call;
+    if (call) await show(call, first.data.incident);
+    else open.value = { orphans: events, incident: first.data.incident };
   });
   load('');
 
-  const said = scope.text(h('p', { class: 'notice', role: 'alert' }), () => (fault.value ? t(fault.value) : ''));
-  const body = h('div');
-  /** @type {Scope | null} */
-  let shown = null;
+  const said = scope.text(h('p', { class: 'notice', role: 'alert', 'data-testid': 'admin-notice' }), () => (fault.value ? t(fault.value) : ''));
   scope.effect(() => {
     said.hidden = !fault.value;
   });
+  const body = h('div');
+  /** @type {Scope | null} */
+  let shown = null;
+  const back = () => {
+    open.value = null;
+  };
   scope.effect(() => {
     shown?.stop();
     shown = new Scope();
-    const journal = open.value;
-    body.replaceChildren(journal ? callView(shown, journal, {
-      onBack: () => {
-        open.value = null;
-      },
-      onRefresh: () => show(journal.call.id),
-    }) : callList(shown, { list, next, load, show }));
+    const opened = open.value;
+    if (!opened) body.replaceChildren(overview(shown, { list, next, filter, load, show }));
+    else if ('orphans' in opened) body.replaceChildren(orphan(shown, opened.orphans, back));
+    else {
+      const { journal, incident } = opened;
+      body.replaceChildren(callView(shown, journal, {
+        incident, onBack: back, onRefresh: () => show(journal.call.id, incident),
+        onDump: (who) => attempt(async () => save(await api.dump(journal.call.id, who), `${journal.call.id}-${who}.rtcstats`)),
+      }));
+      body.querySelector('.sought')?.scrollIntoView({ block: 'center' });
+    }
   });
-  return h('div', {}, said, body);
+  return h('div', { class: 'admin-body' }, searchForm(scope, decodeURIComponent(location.hash.slice(1)), find), said, body);
+}
+
+/** What is said to the person as it is. */
+class UserFault extends Error {}
+
+/** @param {unknown} error */
+function faultWords(error) {
+  if (error instanceof UserFault) return error.message;
+  return error instanceof ApiError && [401, 403].includes(error.status) ? 'admin.sign_in.refused' : 'admin.unreachable';
 }
 
 /**
@@ -124,48 +159,27 @@ function calls(scope, api) {
  * @param {object} options
  * @param {import('../lib/signal.js').Signal<CallView[]>} options.list
  * @param {import('../lib/signal.js').Signal<string>} options.next
+ * @param {import('../lib/signal.js').Signal<CallFilter>} options.filter
  * @param {(before: string) => void} options.load
  * @param {(id: string) => void} options.show
  */
-function callList(scope, { list, next, load, show }) {
-  const rows = h('tbody');
-  const none = scope.text(h('p', { class: 'hint' }), 'admin.no_calls');
-  const more = button(scope, { testid: 'more-calls', words: 'admin.more', act: () => load(next.peek()) });
-  scope.effect(() => {
-    lang.value;
-    rows.replaceChildren(...list.value.map((call) => row(call, show)));
-    none.hidden = list.value.length > 0;
-    more.hidden = !next.value;
-  });
-  const head = (/** @type {string} */ name) => scope.text(h('th', { scope: 'col' }), `admin.column.${name}`);
+function overview(scope, { list, next, filter, load, show }) {
   return h('section', {},
     h('div', { class: 'admin-head' }, scope.text(h('h1'), 'admin.calls'),
       button(scope, { testid: 'refresh', words: 'admin.refresh', act: () => load('') })),
-    h('div', { class: 'scroll', tabindex: '0' }, h('table', { class: 'list', 'data-testid': 'call-list' },
-      h('thead', {}, h('tr', {}, ...['room', 'state', 'started', 'duration', 'people'].map(head))), rows)),
-    none, more);
+    filterForm(scope, filter, () => load('')), callList(scope, { list, next, load, show }));
 }
 
-/** @param {CallView} call @param {(id: string) => void} show */
-function row(call, show) {
-  const length = Date.parse(call.ended || new Date().toISOString()) - Date.parse(call.started);
-  const open = h('button', { type: 'button', class: 'link', 'data-testid': 'open-call', onclick: () => show(call.id) }, call.room);
-  return h('tr', { 'data-call': call.id, 'data-state': call.state },
-    h('th', { scope: 'row' }, open, call.external_id ? h('small', { class: 'hint' }, call.external_id) : null),
-    h('td', {}, h('span', { class: `state ${call.state}` }, t(`admin.state.${call.state}`))),
-    h('td', {}, dateTime(call.started)),
-    h('td', {}, clock(length)),
-    h('td', {}, call.participants.map((p) => p.name || p.identity).join(', ')));
-}
-
-/** @param {string} time RFC 3339 */
-export function dateTime(time) {
-  return new Intl.DateTimeFormat(lang.peek(), { dateStyle: 'medium', timeStyle: 'medium' }).format(new Date(time));
-}
-
-/** Hours, minutes and seconds. @param {number} ms */
-export function clock(ms) {
-  const seconds = Math.max(0, Math.round(ms / 1000));
-  const parts = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
-  return (parts[0] ? parts : parts.slice(1)).map((n) => String(n).padStart(2, '0')).join(':');
+/** A failure of somebody who never got into a call. @param {Scope} scope @param {JournalEvent[]} events @param {() => void} onBack */
+function orphan(scope, events, onBack) {
+  const items = h('ul', { class: 'failure-list', 'data-testid': 'call-failures' });
+  scope.effect(() => {
+    lang.value;
+    items.replaceChildren(failureItem(events.find((e) => e.side !== 'client' && e.type !== 'note.client') ?? events[0], {
+      who: events[0].participant ?? '', when: dateTime(events[0].time), sought: true,
+    }));
+  });
+  return h('section', { 'data-testid': 'incident-view' },
+    h('div', { class: 'admin-head' }, scope.text(h('h1'), 'admin.no_call'),
+      button(scope, { testid: 'back', words: 'admin.back', act: onBack })), items);
 }
