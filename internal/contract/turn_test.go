@@ -24,6 +24,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"consilium/internal/bot"
 )
 
 // turnName is the name on the certificate of servers with TURN over TLS.
@@ -294,4 +296,29 @@ func TestCoturnClientReachesNoForbiddenPeerThroughTheOpenRelay(t *testing.T) {
 	if n := beside.got.Load(); n != 0 {
 		t.Errorf("the port beside the SFU got %d datagrams", n)
 	}
+}
+
+func TestCallsGoThroughTheOpenRelay(t *testing.T) {
+	t.Parallel()
+	c := serve(t, options{"turn.mode": "open"})
+	p := pair{
+		t: t,
+		doctor: c.join(joinToken(t, "room", "doctor", "doctor"), func(b *bot.Config) {
+			b.Relay, b.RelayProtocol = true, "udp"
+		}),
+		patient: c.join(joinToken(t, "room", "patient", "patient"), func(b *bot.Config) {
+			b.Relay, b.RelayProtocol = true, "tcp"
+		}),
+	}
+	p.wantMedia()
+	for identity, protocol := range map[string]string{"doctor": "udp", "patient": "tcp"} {
+		connected := c.waitEvent(5*time.Second, "ice.connected", "room", identity)
+		if connected.Data["path"] != "relay" || connected.Data["protocol"] != protocol {
+			t.Errorf("the path of the %s is %v, want relay over %s", identity, connected.Data, protocol)
+		}
+	}
+	p.leave()
+	eventually(t, 5*time.Second, "the relays have ended", func() bool {
+		return strings.Contains(c.ask("GET", "/metrics", apiKey(), "").body, "\nconsilium_turn_allocations 0\n")
+	})
 }

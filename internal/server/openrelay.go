@@ -30,6 +30,10 @@ func (s *Server) openRelay() (*turn.Open, error) {
 	}
 	for _, a := range addresses {
 		s.log.Info("TURN is open", "relay", a.Local, "public", a.Public, "ports", c.RelayPorts, "allow_peers", c.AllowPeers)
+		if a.Public.IsPrivate() {
+			s.log.Warn("relays are at a private address, where nobody outside of this network answers",
+				"address", a.Public, "remedy", "set turn.relay_public_addresses to what the outside sees")
+		}
 	}
 	return &turn.Open{
 		Addresses: addresses, FirstPort: first, LastPort: last,
