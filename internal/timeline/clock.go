@@ -1,6 +1,7 @@
 package timeline
 
 import (
+	"math"
 	"time"
 
 	"consilium/internal/event"
@@ -16,13 +17,13 @@ type Clock struct {
 	Session string `json:"session,omitempty"`
 	// OffsetMS is the server's clock minus the device's, in ms.
 	OffsetMS float64 `json:"offset_ms"`
-	// AccuracyMS is how far off OffsetMS can be, in ms, to either side if it is
-	// by ping. By arrival it is only known to be too late, by the time the
-	// first entry needed to get here, and AccuracyMS is nil.
+	// AccuracyMS is how far off OffsetMS can be, in ms, to either side. By
+	// arrival it is only known to be too great, by the time the fastest entry
+	// needed to get here, and AccuracyMS is nil.
 	AccuracyMS *float64 `json:"accuracy_ms"`
-	// Method is "ping": the device measured the offset by the round trip of a
-	// message, and of Samples reports the best counts; or "arrival": it is the least
-	// time that any entry seemed to need from the device to here.
+	// Method is "ping": the device measured round trips of messages, of which
+	// Samples reports tell; or "arrival": OffsetMS is the least time that any
+	// of Samples entries seemed to need from the device to here.
 	Method  string `json:"method"`
 	Samples int    `json:"samples"`
 }
@@ -34,47 +35,77 @@ func (c *Clock) offset() time.Duration {
 	return time.Duration(c.OffsetMS * float64(time.Millisecond))
 }
 
+// bounds is what is known of the offset of a clock, in ms. Each round trip
+// bounds it to both sides, by half of itself; each entry from above, for it
+// can't have been noted after it came.
+type bounds struct {
+	low, high       float64 // by all pings, and high by the entries too
+	best, accuracy  float64 // the shortest round trip: its offset, and half of it
+	arrival         float64 // by the entries
+	pings, arrivals int
+}
+
 // measure compares the clocks of all devices.
 func measure(events []event.Event) map[device]*Clock {
-	clocks := make(map[device]*Clock)
+	known := make(map[device]*bounds)
 	for _, e := range events {
 		if e.Type != event.NoteClient {
 			continue
 		}
-		key := deviceOf(e)
-		if rtt, ok := number(e.Data, "socket_ms"); ok && rtt >= 0 {
-			if offset, ok := number(e.Data, "clock_ms"); ok {
-				clocks[key] = byPing(clocks[key], key.session, offset, rtt/2)
-			}
+		b := known[deviceOf(e)]
+		if b == nil {
+			b = &bounds{low: math.Inf(-1), high: math.Inf(1), accuracy: math.Inf(1), arrival: math.Inf(1)}
+			known[deviceOf(e)] = b
+		}
+		rtt, measured := number(e.Data, "socket_ms")
+		offset, told := number(e.Data, "clock_ms")
+		if measured && told && rtt >= 0 && rtt < maxRoundTrip && math.Abs(offset) < maxOffset {
+			b.ping(offset, rtt/2)
 		}
 		if noted, ok := deviceTime(e); ok {
-			clocks[key] = byArrival(clocks[key], key.session, float64(e.Time.Sub(noted))/float64(time.Millisecond))
+			b.arrive(float64(e.Time.Sub(noted)) / float64(time.Millisecond))
+		}
+	}
+	clocks := make(map[device]*Clock)
+	for d, b := range known {
+		if c := b.clock(d.session); c != nil {
+			clocks[d] = c
 		}
 	}
 	return clocks
 }
 
-func byPing(c *Clock, session string, offset, accuracy float64) *Clock {
-	samples := 1
-	if c != nil && c.Method == "ping" {
-		samples += c.Samples
-		if *c.AccuracyMS <= accuracy {
-			c.Samples = samples
-			return c
-		}
+// What a client may say of its clock, in ms: a round trip that is longer says
+// nothing, and no clock is wrong by three hundred years.
+const (
+	maxRoundTrip = 60_000
+	maxOffset    = 1e13
+)
+
+func (b *bounds) ping(offset, accuracy float64) {
+	b.pings++
+	b.low, b.high = max(b.low, offset-accuracy), min(b.high, offset+accuracy)
+	if accuracy < b.accuracy {
+		b.best, b.accuracy = offset, accuracy
 	}
-	return &Clock{Session: session, OffsetMS: offset, AccuracyMS: &accuracy, Method: "ping", Samples: samples}
 }
 
-func byArrival(c *Clock, session string, offset float64) *Clock {
-	if c == nil {
-		c = &Clock{Session: session, OffsetMS: offset, Method: "arrival"}
+func (b *bounds) arrive(offset float64) {
+	b.arrivals++
+	b.high, b.arrival = min(b.high, offset), min(b.arrival, offset)
+}
+
+func (b *bounds) clock(session string) *Clock {
+	switch {
+	case b.pings == 0 && b.arrivals == 0:
+		return nil
+	case b.pings == 0:
+		return &Clock{Session: session, OffsetMS: b.arrival, Method: "arrival", Samples: b.arrivals}
+	case b.low > b.high: // the clock was set, or runs at another speed
+		return &Clock{Session: session, OffsetMS: b.best, AccuracyMS: &b.accuracy, Method: "ping", Samples: b.pings}
 	}
-	if c.Method == "arrival" {
-		c.OffsetMS = min(c.OffsetMS, offset)
-		c.Samples++
-	}
-	return c
+	accuracy := (b.high - b.low) / 2
+	return &Clock{Session: session, OffsetMS: b.low + accuracy, AccuracyMS: &accuracy, Method: "ping", Samples: b.pings}
 }
 
 // deviceTime is when a device noted an entry, by its own clock.

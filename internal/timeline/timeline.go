@@ -26,6 +26,10 @@ const (
 	Server Side = "server"
 )
 
+// longestLog is how long before the server heard of it an entry can have been
+// noted: a page may wait for its person.
+const longestLog = 24 * time.Hour
+
 // Entry is an entry of the journal and its place on the axis.
 type Entry struct {
 	event.Event
@@ -100,8 +104,10 @@ func place(e event.Event, clocks map[device]*Clock) Entry {
 	}
 	entry.Side = Client
 	if noted, ok := deviceTime(e); ok {
-		// Nothing can have happened after the server heard of it.
-		if at := noted.Add(clocks[deviceOf(e)].offset()); at.Before(e.Time) {
+		// Nothing can have happened after the server heard of it, and no page
+		// keeps a log for longer than longestLog.
+		at := noted.Add(clocks[deviceOf(e)].offset())
+		if at.Before(e.Time) && e.Time.Sub(at) < longestLog {
 			entry.At = at
 		}
 	}

@@ -111,6 +111,7 @@ func TestWithoutAPingTheFirstToArriveGivesTheClock(t *testing.T) {
 
 func TestADeviceThatLiesAboutItsTimeIsHeardWhenItArrives(t *testing.T) {
 	for name, data := range map[string]map[string]any{
+		"long ago":       {"device_ms": 1.0},
 		"in the future":  {"device_ms": float64(at(0).Add(24 * time.Hour).UnixMilli())},
 		"no time at all": {}, "negative": {"device_ms": -1.0}, "far beyond": {"device_ms": 1e300},
 		"text": {"device_ms": "now"}, "not a date": {"via": "https", "client_time": "yesterday"},
@@ -122,6 +123,33 @@ func TestADeviceThatLiesAboutItsTimeIsHeardWhenItArrives(t *testing.T) {
 				if e.At.After(e.Time) {
 					t.Errorf("%v is said to be before it happened: %v", e.Data, e.At)
 				}
+				if e.Time.Sub(e.At) > longestLog {
+					t.Errorf("%v is said to have happened at %v", e.Data, e.At)
+				}
+			}
+		})
+	}
+}
+
+func TestAllPingsAndArrivalsTogetherBoundTheClock(t *testing.T) {
+	report := func(offset, rtt float64) event.Event {
+		return told(100, map[string]any{"text": "stats", "socket_ms": rtt, "clock_ms": -float64(ahead.Milliseconds()) + offset})
+	}
+	for name, test := range map[string]struct {
+		reports          []event.Event
+		offset, accuracy float64 // beyond the true one, in ms
+	}{
+		"one ping":                  {[]event.Event{report(0, 40)}, 0, 20},
+		"two that overlap":          {[]event.Event{report(0, 40), report(30, 40)}, 15, 5},
+		"bounded by what arrived":   {[]event.Event{report(100, 200)}, 20, 20},
+		"two that exclude another":  {[]event.Event{report(-500, 10), report(0, 20)}, -500, 5},
+		"a round trip of a minute":  {[]event.Event{report(0, 40), report(3, 70_000)}, 0, 20},
+		"an offset beyond all time": {[]event.Event{report(0, 40), report(1e308, 0), report(-1e308, 0)}, 0, 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := Build(test.reports).Participants[0].Clocks[0]
+			if got := c.OffsetMS + float64(ahead.Milliseconds()); got != test.offset || *c.AccuracyMS != test.accuracy {
+				t.Errorf("offset %v, accuracy %v; want %v, %v", got, *c.AccuracyMS, test.offset, test.accuracy)
 			}
 		})
 	}

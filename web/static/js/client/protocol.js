@@ -9,6 +9,7 @@ import { Outbox } from './outbox.js';
 const BACKOFF = [0.2, 0.5, 1, 2, 2, 4, 4, 8]; // seconds; then the last for ever
 const OPEN_TIMEOUT = 5; // seconds from the attempt to the first answer
 const PING_INTERVAL = 5;
+const FIRST_PINGS = 6; // a second apart: a page that loads answers late, and its clock is judged by them
 const SILENCE = 12; // seconds without a word from the server: the socket is dead
 const PROBE = 1; // seconds that a socket in doubt has to answer
 const ACK_DELAY = 0.3;
@@ -153,11 +154,13 @@ export class Connection {
     this.#socket = socket;
     this.#heard = performance.now() + (OPEN_TIMEOUT - SILENCE) * 1000;
     let pinged = performance.now();
+    let pings = 0;
     this.#watch = setInterval(() => {
       const now = performance.now();
       if (now - this.#heard > SILENCE * 1000) this.#lost(socket, 'silence');
-      else if (socket.readyState === WebSocket.OPEN && now - pinged > PING_INTERVAL * 1000) {
+      else if (socket.readyState === WebSocket.OPEN && now - pinged > (pings < FIRST_PINGS ? 1 : PING_INTERVAL) * 1000) {
         pinged = now;
+        pings++;
         this.#raw({ type: 'ping', body: { time: Date.now() } });
       }
     }, 500);

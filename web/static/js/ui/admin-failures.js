@@ -13,7 +13,8 @@ import { details } from './admin-format.js';
 export function failureItem(event, { who, when, sought }) {
   const code = event.code ?? '';
   const known = hasWords(`code.${code}.admin`) ? code : 'UNKNOWN';
-  const place = [event.stage, event.direction ? t(`admin.direction.${event.direction}`) : ''].filter(Boolean).join(', ');
+  const stage = event.stage && hasWords(`admin.stage.${event.stage}`) ? t(`admin.stage.${event.stage}`) : event.stage;
+  const place = [stage, event.direction ? t(`admin.direction.${event.direction}`) : ''].filter(Boolean).join(', ');
   const number = event.data.incident;
   return h('li', { class: `failure${sought ? ' sought' : ''}`, 'data-code': code, 'data-incident': number }, icon('warning'),
     h('div', { class: 'failure-text' },

@@ -95,7 +95,7 @@ export function callList(scope, { list, next, load, show }) {
   });
   const head = (/** @type {string} */ name) => scope.text(h('th', { scope: 'col' }), `admin.column.${name}`);
   return h('div', { class: 'found' },
-    h('div', { class: 'scroll', tabindex: '0' }, h('table', { class: 'list', 'data-testid': 'call-list' },
+    h('div', { class: 'scroll', tabindex: '0' }, h('table', { class: 'list calls', 'data-testid': 'call-list' },
       h('thead', {}, h('tr', {}, ...['room', 'state', 'started', 'duration', 'people', 'failed'].map(head))), rows)),
     none, more);
 }
