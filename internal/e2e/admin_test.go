@@ -67,7 +67,7 @@ func TestTheAdministratorSeesBothSidesOfACall(t *testing.T) {
 		for what, selector := range map[string]string{
 			"a line of the device's log": ".entry[data-side=client]",
 			"what the server saw of it":  ".entry[data-side=server][data-type='media.flowing']",
-			"a bar of either side":       "[data-stage=ice] .bar[data-side=client] ~ .bar[data-side=server]",
+			"a bar of either side":       "[data-stage=ice]:has(.bar[data-side=client]):has(.bar[data-side=server])",
 		} {
 			p.WaitFor(what, `!!document.querySelector(`+strconv.Quote(selector)+`)`)
 		}
