@@ -225,16 +225,32 @@ func (p *Page) FrameGap(selector string) (frames int, longest time.Duration) {
 // flash within half a second are left out. It is exact to about 15 ms.
 func (p *Page) LipSync(video, audio string, d time.Duration) []time.Duration {
 	p.t.Helper()
-	var onsets struct{ Flashes, Beeps []float64 }
-	p.media(&onsets, "onsets", video, audio, d.Milliseconds())
+	flashes, beeps := p.Onsets(video, audio, d)
 	var offsets []time.Duration
-	for _, beep := range onsets.Beeps {
-		for _, flash := range onsets.Flashes {
-			if diff := time.Duration((flash - beep) * float64(time.Millisecond)); diff.Abs() < 500*time.Millisecond {
+	for _, beep := range beeps {
+		for _, flash := range flashes {
+			if diff := flash.Sub(beep); diff.Abs() < 500*time.Millisecond {
 				offsets = append(offsets, diff)
 				break
 			}
 		}
 	}
 	return offsets
+}
+
+// Onsets plays testmedia's Flash and Beep for d and returns when each flash was
+// seen and each beep heard, on this machine's clock, to about 15 ms.
+func (p *Page) Onsets(video, audio string, d time.Duration) (flashes, beeps []time.Time) {
+	p.t.Helper()
+	var onsets struct{ Flashes, Beeps []float64 }
+	p.media(&onsets, "onsets", video, audio, d.Milliseconds())
+	var origin float64 // ms since 1970
+	p.Eval("Date.now() - performance.now()", &origin)
+	times := func(list []float64) (all []time.Time) {
+		for _, ms := range list {
+			all = append(all, time.UnixMicro(int64((origin+ms)*1000)))
+		}
+		return all
+	}
+	return times(onsets.Flashes), times(onsets.Beeps)
 }

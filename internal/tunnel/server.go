@@ -214,6 +214,9 @@ func (s *Server) tunnel(open *Open) (*tunnel, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := open.check(); err != nil {
+		return nil, badMessage(err)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t := s.tunnels[open.Session]; t != nil {
