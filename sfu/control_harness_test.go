@@ -52,7 +52,12 @@ func (h *history[T]) count(match func(T) bool) (n int) {
 // wait returns the first value that matches.
 func (h *history[T]) wait(t *testing.T, what string, match func(T) bool) T {
 	t.Helper()
-	limit := time.After(10 * time.Second)
+	return h.waitFor(t, 10*time.Second, what, match)
+}
+
+func (h *history[T]) waitFor(t *testing.T, patience time.Duration, what string, match func(T) bool) T {
+	t.Helper()
+	limit := time.After(patience)
 	for {
 		h.mu.Lock()
 		grown := h.grown

@@ -146,7 +146,7 @@ func (c *movingConn) SetWriteDeadline(at time.Time) error        { return c.now(
 
 // followedPair is a client behind moving and a server that follows it and
 // echoes what comes over data channels.
-func followedPair(t *testing.T, moving net.PacketConn) (client, server *webrtc.PeerConnection) {
+func followedPair(t *testing.T, moving net.PacketConn, lite bool) (client, server *webrtc.PeerConnection) {
 	t.Helper()
 	open := func(se *webrtc.SettingEngine) *webrtc.PeerConnection {
 		se.SetIncludeLoopbackCandidate(true)
@@ -162,6 +162,7 @@ func followedPair(t *testing.T, moving net.PacketConn) (client, server *webrtc.P
 	clientSide.SetICEUDPMux(mux)
 	serverSide.SetInterfaceFilter(func(name string) bool { return name == "lo" })
 	must(t, serverSide.SetAnsweringDTLSRole(webrtc.DTLSRoleServer))
+	serverSide.SetLite(lite)
 	follow := newFollower(slog.New(slog.DiscardHandler))
 	follow.install(&serverSide)
 	client, server = open(&clientSide), open(&serverSide)
@@ -193,8 +194,14 @@ func exchange(t *testing.T, client, server *webrtc.PeerConnection) {
 // TestAClientWhoseAddressChangesIsFollowed lets Pion's own client, which like
 // Firefox never nominates again, come from another port in mid-call.
 func TestAClientWhoseAddressChangesIsFollowed(t *testing.T) {
+	for name, lite := range map[string]bool{"by a full agent": false, "by a lite agent": true} {
+		t.Run(name, func(t *testing.T) { followsAMove(t, lite) })
+	}
+}
+
+func followsAMove(t *testing.T, lite bool) {
 	moving := newMovingConn(t)
-	client, server := followedPair(t, moving)
+	client, server := followedPair(t, moving, lite)
 	channel, err := client.CreateDataChannel("echo", nil)
 	must(t, err)
 	heard := make(chan struct{}, 1)

@@ -1,0 +1,41 @@
+package e2e
+
+import (
+	"testing"
+
+	"consilium/internal/auth"
+	"consilium/internal/browser"
+	"consilium/internal/config"
+	"consilium/internal/event"
+	"consilium/internal/media"
+)
+
+// TestBrowsersCallAnICELiteServer has the server answer checks only. The other
+// side of a call is a Pion client. The network lab tries every path.
+func TestBrowsersCallAnICELiteServer(t *testing.T) {
+	for _, c := range []struct {
+		kind        browser.Kind
+		path, relay string
+	}{
+		{browser.Chromium, "direct", ""},
+		{browser.Firefox, "relay", "tcp"},
+	} {
+		t.Run(string(c.kind)+" "+c.path, func(t *testing.T) {
+			l := start(t, func(cfg *config.Config) { cfg.Media.ICE = config.ICELite })
+			other := l.bot("room", "patient", auth.RolePatient, nil)
+			p := l.visit(browser.Start(t, browser.Options{Kind: c.kind}), "room", "doctor", auth.RoleDoctor, browser.PageOptions{Relay: c.relay})
+			p.join()
+			p.sees("patient")
+			p.hears()
+			l.must(other.WaitFrames(l.context(patience), "doctor", media.Camera, 10))
+			if e := l.waitEvent(event.ICEConnected, "doctor", patience); e.Data["path"] != c.path {
+				t.Errorf("ice.connected says %v, want %s", e.Data, c.path)
+			}
+			var lite bool
+			p.Eval(`window.__peers[0].remoteDescription.sdp.includes('a=ice-lite')`, &lite)
+			if !lite {
+				t.Error("the server's answer does not say that it is lite")
+			}
+		})
+	}
+}
