@@ -112,7 +112,7 @@ func TestFailuresAreOneLineWithTheRightExitCode(t *testing.T) {
 		"show what is not there":  {[]string{"recordings", "show", "x", "--data", "."}, nil, exitFailed, "no recording \"x\""},
 		"list where nothing is":   {[]string{"recordings", "list", "--data", "/nonexistent"}, nil, exitFailed, "--data DIR"},
 		"probe of no URL":         {[]string{"probe", "--token", "t"}, nil, exitUsage, "probe: want one URL"},
-		"load":                    {[]string{"load", "http://x"}, nil, exitFailed, "load is not built yet"},
+		"load of no URL":          {[]string{"load", "--dev"}, nil, exitUsage, "load: want one URL"},
 		"recordings verify":       {[]string{"recordings", "verify"}, nil, exitFailed, "recordings verify is not built yet"},
 		"check of nothing usable": {[]string{"check", "--config", bad}, nil, exitFailed, "unknown key"},
 	} {

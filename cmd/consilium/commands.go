@@ -34,7 +34,7 @@ func commands() []command {
 		later("recordings export", "[--data DIR] ID", "write a participant's sound and picture into one file"),
 		later("recordings repair", "[--data DIR] [ID...]", "finish what a crash left behind"),
 		probeCommand(),
-		later("load", "URL ...", "put synthetic participants on a server and report what it costs"),
+		loadCommand(),
 		checkCommand(),
 		caInitCommand(),
 		caIssueCommand(),

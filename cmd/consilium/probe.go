@@ -22,9 +22,9 @@ import (
 // line, which other users of the machine can read.
 const tokenVariable = "CONSILIUM_TOKEN"
 
-// maxTokenFile bounds what is read of --token-file: a wrong path must not fill
-// the memory.
-const maxTokenFile = 64 << 10
+// maxLine bounds what is read of a file with a token or a secret: a wrong path
+// must not fill the memory.
+const maxLine = 64 << 10
 
 // probeOptions are the flags of `consilium probe`.
 type probeOptions struct {
@@ -163,23 +163,32 @@ func splitLink(text string) (base, token string, err error) {
 }
 
 func readToken(name string) (string, error) {
+	token, err := readLine(name, "--token-file")
+	if err == nil && strings.ContainsAny(token, " \n\r\t") {
+		return "", fmt.Errorf("%s has more than a token; put one into it, and nothing else", name)
+	}
+	return token, err
+}
+
+// readLine reads the one line of a small file; "-" is standard input.
+func readLine(name, flag string) (string, error) {
 	f := os.Stdin
 	if name != "-" {
 		var err error
 		if f, err = os.Open(name); err != nil {
-			return "", fmt.Errorf("read the token: %w; check --token-file", err)
+			return "", fmt.Errorf("%w; check %s", err, flag)
 		}
 		defer f.Close() // read only: nothing to lose
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxTokenFile))
+	data, err := io.ReadAll(io.LimitReader(f, maxLine))
 	if err != nil {
-		return "", fmt.Errorf("read the token: %w; check --token-file", err)
+		return "", fmt.Errorf("read %s: %w; check %s", name, err, flag)
 	}
-	token := strings.TrimSpace(string(data))
-	if token == "" || strings.ContainsAny(token, " \n\r\t") {
-		return "", fmt.Errorf("%s has no token; put one into it, and nothing else", name)
+	text := strings.TrimRight(string(data), "\r\n")
+	if text == "" {
+		return "", fmt.Errorf("%s is empty; check %s", name, flag)
 	}
-	return token, nil
+	return text, nil
 }
 
 // readRoots reads authorities to trust; "" means the system's.

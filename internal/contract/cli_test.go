@@ -42,7 +42,7 @@ func TestExitCodesTellFailureFromWrongUsage(t *testing.T) {
 		"no configuration":             {[]string{"serve"}, 2},
 		"recording that is absent":     {[]string{"recordings", "show", "--data", filepath.Dir(missing), "abc"}, 1},
 		"check of an absent file":      {[]string{"check", "--config", missing}, 1},
-		"not built yet":                {[]string{"load", "https://video.example.org"}, 1},
+		"not built yet":                {[]string{"recordings", "verify"}, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

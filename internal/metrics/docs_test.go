@@ -33,6 +33,7 @@ func TestTheReferenceListsTheMetricsOfTheLeaves(t *testing.T) {
 	r := metrics.New()
 	metrics.NewEvents(r)
 	metrics.RegisterRuntime(r)
+	metrics.RegisterProcess(r)
 	if _, err := webhook.New(webhook.Config{URL: "http://mis.example/", Secrets: []string{"secret"}, Metrics: r}); err != nil {
 		t.Fatal(err)
 	}

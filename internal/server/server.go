@@ -76,6 +76,7 @@ func New(cfg config.Config, log *slog.Logger) (_ *Server, err error) {
 		}
 	}()
 	metrics.RegisterRuntime(s.metrics)
+	metrics.RegisterProcess(s.metrics)
 	// The data directory comes first: it is locked, so that two servers never
 	// write the same recordings.
 	if s.data, err = openData(cfg.Data); err != nil {
