@@ -75,10 +75,11 @@ func (l *lab) answered(call, identity string) time.Time {
 // metric reads one value of GET /metrics, 0 if it is not there.
 func (l *lab) metric(series string) (value float64) {
 	l.t.Helper()
-	request, err := http.NewRequestWithContext(l.t.Context(), http.MethodGet, l.url+"/metrics", nil)
+	base, client := l.api()
+	request, err := http.NewRequestWithContext(l.t.Context(), http.MethodGet, base+"/metrics", nil)
 	l.must(err)
 	request.SetBasicAuth(config.DevKeyID, string(config.DevSecret))
-	response, err := http.DefaultClient.Do(request)
+	response, err := client.Do(request)
 	l.must(err)
 	defer response.Body.Close()
 	for lines := bufio.NewScanner(response.Body); lines.Scan(); {

@@ -61,6 +61,24 @@ func (l *lab) invite(base, identity string, claims jwt.MapClaims) string {
 	return base + "/r/room-" + identity + "#" + l.sign(identity, claims)
 }
 
+// expect opens the call that somebody fails to get into, so that there is a
+// journal to look in. The room is that of invite.
+func (l *lab) expect(identity string) {
+	l.t.Helper()
+	l.post("/v1/calls", map[string]any{"room": "room-" + identity}, nil)
+}
+
+// wantCodeOutside is wantCode for somebody who never gets into the call that
+// waits for him.
+func wantCodeOutside(t *testing.T, p *person, l *lab, hook *receiver, identity string, code event.Code, stage event.Stage) event.Event {
+	t.Helper()
+	e := wantCode(t, p, l, hook, identity, code)
+	if e.Call == "" || e.Stage != stage {
+		t.Errorf("%s is said of call %q at %s, want a call and %s", code, e.Call, e.Stage, stage)
+	}
+	return e
+}
+
 // agree joins from the join page, whatever comes of it.
 func (p *person) agree() {
 	p.l.t.Helper()
@@ -112,13 +130,11 @@ func TestADeviceThatCannotBeHadIsNamed(t *testing.T) {
 				t.Run(string(code), func(t *testing.T) {
 					l := l.in(t)
 					identity := strings.ReplaceAll(name, " ", "-") + "-" + string(code)
+					l.expect(identity)
 					opened := time.Now()
 					p := l.openWith(b, identity, l.invite(l.url, identity, claims), browser.PageOptions{Script: test.script})
 					// The person has not joined and may never do so.
-					e := wantCode(t, p, l, hook, identity, code)
-					if e.Stage != event.StageDevices {
-						t.Errorf("%s at %s", e.Code, e.Stage)
-					}
+					e := wantCodeOutside(t, p, l, hook, identity, code, event.StageDevices)
 					within(t, e.Time.Sub(opened))
 				})
 			}
@@ -130,10 +146,27 @@ func TestAPageWithoutHTTPSIsNamed(t *testing.T) {
 	l, hook := startHooked(t, nil)
 	b := browser.Start(t, browser.Options{Args: []string{"--host-resolver-rules=MAP clinic.test 127.0.0.1"}})
 	base := strings.Replace(l.url, "127.0.0.1", "clinic.test", 1)
+	l.expect("patient")
 	p := l.open(b, "patient", l.invite(base, "patient", nil))
 	p.WaitVisible("failed")
-	if e := wantCode(t, p, l, hook, "patient", event.InsecurePage); e.Stage != event.StagePage {
-		t.Errorf("at %s", e.Stage)
+	wantCodeOutside(t, p, l, hook, "patient", event.InsecurePage, event.StagePage)
+}
+
+func TestABrowserThatCannotCallIsNamed(t *testing.T) {
+	l, hook := startHooked(t, nil)
+	b := browser.Start(t, browser.Options{})
+	const old = `delete window.RTCPeerConnection;`
+	for code, script := range map[event.Code]string{
+		event.BrowserOld:   old,
+		event.InAppBrowser: old + `Object.defineProperty(navigator, 'userAgent', {value: navigator.userAgent + ' Instagram 300.0'});`,
+	} {
+		t.Run(string(code), func(t *testing.T) {
+			l := l.in(t)
+			l.expect(string(code))
+			p := l.openWith(b, string(code), l.invite(l.url, string(code), nil), browser.PageOptions{Script: script})
+			p.WaitVisible("failed")
+			wantCodeOutside(t, p, l, hook, string(code), code, event.StagePage)
+		})
 	}
 }
 
@@ -183,10 +216,9 @@ func TestAFrameThatKeepsTheCameraBackIsNamed(t *testing.T) {
 			room := "room-" + identity + "#" + l.sign(identity, nil)
 			host := strings.Replace(inner, "127.0.0.1", "localhost", 1)
 			outer := l.proxy(strings.NewReplacer("HOST", host, "ROOM", room).Replace(frame), "", framable)
+			l.expect(identity)
 			p := l.open(b, identity, outer)
-			if e := wantCode(t, nil, l, hook, identity, event.FramePolicy); e.Stage != event.StageDevices {
-				t.Errorf("at %s", e.Stage)
-			}
+			wantCodeOutside(t, nil, l, hook, identity, event.FramePolicy, event.StageDevices)
 			if name == "of the same site" { // into the other one nobody can look
 				p.WaitFor("the words", `document.querySelector('iframe').contentDocument.querySelector('[data-testid=failure]')?.dataset.code === 'FRAME_POLICY'`)
 			}

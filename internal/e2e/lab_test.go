@@ -184,20 +184,27 @@ func (l *lab) must(err error) {
 	}
 }
 
+// api is where the API is, and a client for it.
+func (l *lab) api() (base string, client *http.Client) {
+	transport := &http.Transport{DisableKeepAlives: true}
+	if !l.tls {
+		return l.url, &http.Client{Transport: transport}
+	}
+	// Whatever its certificate is, the test knows that it is the server.
+	transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
+	return "https://" + l.server.Address(), &http.Client{Transport: transport}
+}
+
 // get reads a JSON answer of the API as an administrator.
 func (l *lab) get(path string, out any) {
 	l.t.Helper()
-	base, transport := l.url, &http.Transport{DisableKeepAlives: true}
-	if l.tls {
-		// Whatever its certificate is, the test knows that it is the server.
-		base, transport.TLSClientConfig = "https://"+l.server.Address(), &tls.Config{InsecureSkipVerify: true}
-	}
+	base, client := l.api()
 	request, err := http.NewRequestWithContext(l.t.Context(), http.MethodGet, base+path, nil)
 	if err != nil {
 		l.t.Fatal(err)
 	}
 	request.SetBasicAuth(config.DevKeyID, string(config.DevSecret))
-	response, err := (&http.Client{Transport: transport}).Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		l.t.Fatal(err)
 	}
