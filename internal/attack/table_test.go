@@ -13,7 +13,7 @@ const table = "../../docs/explanation/attacks.md"
 
 // directories of the packages that the table names.
 var directories = map[string]string{
-	"attack": ".", "portmux": "../portmux", "turn": "../../turn", "sfu": "../../sfu",
+	"attack": ".", "contract": "../contract", "portmux": "../portmux", "turn": "../../turn", "sfu": "../../sfu",
 }
 
 var (
