@@ -32,7 +32,7 @@ bench: ## measure the whole server, in 4 minutes: CPU and latency by packet, mem
 bench-parts: ## run the benchmarks of the packages that match BENCH
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
-lab: ## call in every network of the lab, as root, and write the table into docs (takes an hour or two)
+lab: ## call in every network of the lab, as root, and write the table into docs (takes half an hour; go run ./cmd/lab -resume goes on)
 	go run ./cmd/lab -into docs/explanation/networks.md
 
 web-check: ## check the types of the web client, run its unit tests

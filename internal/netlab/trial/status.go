@@ -65,12 +65,13 @@ func (s *Status) Codes() []string {
 	return codes
 }
 
-// pathOf translates "candidate-type protocol" to the name of a path.
+// pathOf translates "candidate-type protocol" to the name of a path; what is
+// one word is a name already.
 func pathOf(text string) string {
 	kind, protocol, _ := strings.Cut(text, " ")
 	switch {
-	case text == "":
-		return ""
+	case protocol == "": // none yet, or no ICE at all
+		return text
 	case kind == "relay" && protocol == "tls":
 		return netlab.PathTURNS
 	case kind == "relay":

@@ -10,7 +10,7 @@ import (
 func TestPathsAreNamedByWhatTheyCross(t *testing.T) {
 	for text, want := range map[string]string{
 		"": "", "host udp": netlab.PathUDP, "prflx udp": netlab.PathUDP, "host tcp": netlab.PathICETCP,
-		"relay tls": netlab.PathTURNS, "relay tcp": netlab.PathTURN, "relay udp": "turn/udp",
+		"relay tls": netlab.PathTURNS, "relay tcp": netlab.PathTURN, "relay udp": netlab.PathTURNUDP, "websocket": netlab.PathWebSocket,
 	} {
 		if got := pathOf(text); got != want {
 			t.Errorf("pathOf(%q) = %q, want %q", text, got, want)
