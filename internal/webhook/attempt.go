@@ -117,13 +117,18 @@ func pause(attempts int) time.Duration {
 }
 
 // encode returns the payload. An event too large for a webhook goes without
-// its data and evidence, with a word about it: the feed has them.
+// its data and evidence, but for its incident number, with a word about it: the
+// feed has them.
 func encode(e event.Event) ([]byte, error) {
 	body, err := json.Marshal(e)
 	if err == nil && len(body) < maxPayload {
 		return body, nil
 	}
+	number := e.Incident()
 	e.Data = map[string]any{"truncated": true}
+	if number != "" {
+		e.Data[event.IncidentKey] = number
+	}
 	e.Evidence = nil
 	if body, err = json.Marshal(e); err != nil {
 		return nil, err

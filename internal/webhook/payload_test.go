@@ -105,7 +105,7 @@ func TestPayloadsStayBelow20KB(t *testing.T) {
 	long := strings.Repeat("x", 30_000)
 	tests := map[string]event.Event{
 		"evidence": {ID: "1", Type: event.MediaTimeout, Failure: event.Failure{Code: event.NoRoute, Evidence: map[string]any{"sdp": long}}},
-		"data":     {ID: "1", Type: event.MediaTimeout, Failure: event.Failure{Code: event.NoRoute}, Data: map[string]any{"sdp": long}},
+		"data":     {ID: "1", Type: event.MediaTimeout, Failure: event.Failure{Code: event.NoRoute}, Data: map[string]any{"sdp": long, "incident": "K7M4-QX"}},
 		"metadata": {ID: "1", Type: event.MediaTimeout, Failure: event.Failure{Code: event.NoRoute}, Metadata: map[string]string{"k": long}},
 	}
 	for name, e := range tests {
@@ -123,6 +123,9 @@ func TestPayloadsStayBelow20KB(t *testing.T) {
 			}
 			if got.Code != event.NoRoute || got.Data["truncated"] != true {
 				t.Errorf("got %+v", got)
+			}
+			if got.Incident() != e.Incident() {
+				t.Errorf("incident %q, want %q", got.Incident(), e.Incident())
 			}
 		})
 	}
