@@ -95,6 +95,8 @@ type Config struct {
 	Recordings Recordings
 	// TURN may be nil: there is no TURN server.
 	TURN TURN
+	// Tunnel says that media may go through the WebSocket.
+	Tunnel bool
 	// Untrusted tells how a client has refused the server's certificate a moment
 	// ago; false if it has not. May be nil.
 	Untrusted func(client netip.Addr) (evidence map[string]any, refused bool)

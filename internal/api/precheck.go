@@ -30,6 +30,8 @@ type precheckRoom struct {
 	Identity string `json:"identity"` // the bearer's own
 	Token    string `json:"token"`    // join token of the room
 	TTL      int    `json:"ttl"`      // seconds
+	// WebSocket says that media may go through GET /ws/media.
+	WebSocket bool `json:"websocket"`
 }
 
 // openPrecheck gives the bearer of a join token a room of his own for a test by
@@ -53,6 +55,7 @@ func (a *API) openPrecheck(w http.ResponseWriter, r *request) error {
 	}
 	return writeJSON(w, http.StatusOK, precheckRoom{
 		Room: room, Identity: claims.Subject, Token: token, TTL: int(precheckTTL / time.Second),
+		WebSocket: a.config.Tunnel,
 	})
 }
 
@@ -61,7 +64,7 @@ type precheckOutcome struct {
 	Verdict string     `json:"verdict"` // good, limited or failed
 	Code    event.Code `json:"code"`    // why not good; may be empty
 	// Checks by name: page, camera, microphone, socket, udp, tcp, turn_udp,
-	// turn_tcp, turn_tls, media.
+	// turn_tcp, turn_tls, websocket, media.
 	Checks map[string]checkOutcome `json:"checks"`
 }
 

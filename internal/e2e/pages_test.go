@@ -161,7 +161,7 @@ func TestTheSelfTestTriesEveryWayAndTheClinicHearsOfIt(t *testing.T) {
 			p.Click("selftest-start")
 			p.WaitForWithin("the verdict", `document.querySelector('[data-testid=selftest-verdict]')?.checkVisibility()`, time.Minute)
 			p.shoot("selftest")
-			for _, check := range []string{"page", "camera", "microphone", "socket", "udp", "tcp", "turn_udp", "turn_tcp", "media"} {
+			for _, check := range []string{"page", "camera", "microphone", "socket", "udp", "tcp", "turn_udp", "turn_tcp", "websocket", "media"} {
 				var status string
 				p.Eval(`document.querySelector('[data-testid=check-`+check+`]').dataset.status`, &status)
 				if status != "ok" {

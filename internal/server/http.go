@@ -115,6 +115,7 @@ func (s *Server) newAPI() (*api.API, error) {
 	if s.recorder != nil {
 		cfg.Recordings = recordings{s.cfg.Data}
 	}
+	cfg.Tunnel = s.tunnel != nil
 	if s.turn != nil {
 		cfg.TURN = turnCredentials{s}
 	}

@@ -58,7 +58,7 @@ func TestTunnelledParticipantSeesAndIsSeen(t *testing.T) {
 func (i *instance) signalled(room, identity string) tunnel.Open {
 	i.t.Helper()
 	dialer := websocket.Dialer{Subprotocols: []string{signaling.Subprotocol}}
-	ws, _, err := dialer.DialContext(within(i.t, 10*time.Second), "ws://"+i.Address()+"/ws", nil)
+	ws, _, err := dialer.DialContext(within(i.t, 10*time.Second), "ws"+i.URL[4:]+"/ws", nil)
 	if err != nil {
 		i.t.Fatal(err)
 	}

@@ -174,13 +174,13 @@ test('nobody came: what the server says is taken back when somebody does', async
 });
 
 test('one way for media is enough, and the verdict names the first thing that is missing', () => {
-  const all = Object.fromEntries(['page', 'camera', 'microphone', 'socket', 'udp', 'tcp', 'turn_udp', 'turn_tcp', 'turn_tls', 'media']
+  const all = Object.fromEntries(['page', 'camera', 'microphone', 'socket', 'udp', 'tcp', 'turn_udp', 'turn_tcp', 'turn_tls', 'websocket', 'media']
     .map((name) => [name, { status: 'ok' }]));
   const failed = (code) => ({ status: 'failed', code });
   const verdict = (changes) => Object.values(judge(/** @type {any} */ ({ ...all, ...changes }))).join(' ').trim();
   assert.equal(verdict({}), 'good');
   assert.equal(verdict({ udp: failed('UDP_BLOCKED'), turn_udp: failed('NO_ROUTE') }), 'limited UDP_BLOCKED');
-  const none = Object.fromEntries(['udp', 'tcp', 'turn_udp', 'turn_tcp', 'turn_tls'].map((name) => [name, failed('NO_ROUTE')]));
+  const none = Object.fromEntries(['udp', 'tcp', 'turn_udp', 'turn_tcp', 'turn_tls', 'websocket'].map((name) => [name, failed('NO_ROUTE')]));
   assert.equal(verdict({ ...none, media: { status: 'skipped' } }), 'failed NO_ROUTE');
   const untried = Object.fromEntries(Object.keys({ ...none, media: 0 }).map((name) => [name, { status: 'skipped' }]));
   assert.equal(verdict(untried), 'incomplete', 'what was not tried is not said to work');

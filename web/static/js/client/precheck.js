@@ -5,8 +5,10 @@ import { signal } from '../lib/signal.js';
 import { diagnoseBrowser } from './diagnose.js';
 import { SUBPROTOCOL } from './messages.js';
 import { Probe } from './probe.js';
+import { TunnelSocket } from './tunnel-socket.js';
+import { tunnelProblem } from './tunnel-support.js';
 
-/** @typedef {'page' | 'camera' | 'microphone' | 'socket' | 'udp' | 'tcp' | 'turn_udp' | 'turn_tcp' | 'turn_tls' | 'media'} CheckName */
+/** @typedef {'page' | 'camera' | 'microphone' | 'socket' | 'udp' | 'tcp' | 'turn_udp' | 'turn_tcp' | 'turn_tls' | 'websocket' | 'media'} CheckName */
 /**
  * @typedef {object} Check
  * @property {'waiting' | 'running' | 'ok' | 'failed' | 'skipped'} status
@@ -16,9 +18,11 @@ import { Probe } from './probe.js';
 /** Incomplete: no way for media was tried. @typedef {{verdict: 'good' | 'limited' | 'failed' | 'incomplete', code: string}} Outcome */
 
 /** In the order in which they are shown. @type {CheckName[]} */
-export const CHECKS = ['page', 'camera', 'microphone', 'socket', 'udp', 'tcp', 'turn_udp', 'turn_tcp', 'turn_tls', 'media'];
+export const CHECKS = ['page', 'camera', 'microphone', 'socket', 'udp', 'tcp', 'turn_udp', 'turn_tcp', 'turn_tls', 'websocket', 'media'];
+/** Ways of WebRTC. @type {CheckName[]} */
+const ICE_WAYS = ['udp', 'tcp', 'turn_udp', 'turn_tcp', 'turn_tls'];
 /** Ways for media; one is enough. @type {CheckName[]} */
-const WAYS = ['udp', 'tcp', 'turn_udp', 'turn_tcp', 'turn_tls'];
+const WAYS = [...ICE_WAYS, 'websocket'];
 
 const SOCKET_PATIENCE = 5; // seconds
 const MEDIA_TIME = 5; // seconds of media that are measured
@@ -110,6 +114,7 @@ export class Precheck {
     const relays = await this.#relays(place.token);
     const try_ = (/** @type {CheckName} */ name, /** @type {import('./probe.js').Way | null} */ way) => this.#way(name, place, way);
     await Promise.all([
+      this.#websocket(place.websocket),
       try_('udp', { direct: 'udp', relay: null }),
       try_('tcp', { direct: 'tcp', relay: null }),
       ...['turn_udp', 'turn_tcp', 'turn_tls'].map((name) => try_(/** @type {CheckName} */ (name), relays[name] ? { direct: '', relay: relays[name] } : null)),
@@ -139,17 +144,49 @@ export class Precheck {
   }
 
   /**
+   * Media through the WebSocket: whether its socket opens and the server
+   * answers on it. Without a session the answer is that there is none.
+   * @param {boolean} offered
+   */
+  async #websocket(offered) {
+    if (!offered) {
+      this.#set('websocket', { status: 'skipped' });
+      return;
+    }
+    const url = new URL('/ws/media', this.origin);
+    this.#set('websocket', { status: 'running' });
+    url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
+    const begun = performance.now();
+    const answered = await new Promise((resolve) => {
+      const socket = new TunnelSocket(url.href, {
+        open: () => ({ session: '', secret: '', sources: [], persons: 0, screens: 0 }),
+        onRefused: ({ code }) => finish(code === 'session_unknown'),
+        onLost: () => finish(false),
+        onLines: () => {}, onFrame: () => {}, onKeyframe: () => {},
+      });
+      const finish = (/** @type {boolean} */ ok) => {
+        socket.close();
+        resolve(ok);
+      };
+      socket.start();
+    });
+    const ms = Math.round(performance.now() - begun);
+    const ok = answered && !tunnelProblem();
+    this.#set('websocket', ok ? { status: 'ok', values: { ms } } : { status: 'failed', code: answered ? 'BROWSER_OLD' : 'NO_ROUTE' });
+  }
+
+  /**
    * Sends what camera and microphone give and receives it again.
    * @param {{room: string, token: string, identity: string}} place @param {Record<string, import('./probe.js').Relay>} relays
    */
   async #media(place, relays) {
     const tracks = [this.local.mic.peek().track, this.local.cam.peek().track].filter((t) => t !== null);
-    if (!tracks.length || !WAYS.some((name) => this.checks[name].peek().status === 'ok')) {
+    if (!tracks.length || !ICE_WAYS.some((name) => this.checks[name].peek().status === 'ok')) {
       this.#set('media', { status: 'skipped' });
       return;
     }
     this.#set('media', { status: 'running' });
-    const relay = relays[WAYS.find((name) => this.checks[name].peek().status === 'ok') ?? ''] ?? null;
+    const relay = relays[ICE_WAYS.find((name) => this.checks[name].peek().status === 'ok') ?? ''] ?? null;
     const out = new Probe(this.origin, place, { direct: '', relay });
     const back = new Probe(this.origin, place, { direct: '', relay });
     try {
