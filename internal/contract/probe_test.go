@@ -80,7 +80,7 @@ func TestProbeTriesEveryPathAndLeavesOnlyItsOutcome(t *testing.T) {
 	if p.code != 0 || p.stderr != "" || p.Verdict != "good" || p.Code != "" || p.URL != c.URL {
 		t.Errorf("got %+v", p)
 	}
-	p.wantStatus(t, "ok", "port", "http", "token", "socket", "clock", "stun", "udp", "tcp", "turn_udp", "turn_tcp")
+	p.wantStatus(t, "ok", "port", "http", "token", "socket", "clock", "stun", "udp", "tcp", "turn_udp", "turn_tcp", "tunnel")
 	p.wantStatus(t, "skipped", "dns", "proxy", "tls", "redirect", "turn_tls")
 	for _, way := range []string{"udp", "tcp", "turn_udp", "turn_tcp"} {
 		if v := p.check(way).Values; v["packets"] < 10 || v["ms"] <= 0 || v["media_ms"] < v["ms"] {
@@ -226,7 +226,7 @@ func TestProbeFindsTheWayOutOfEachNetwork(t *testing.T) {
 	}{
 		"open":     {"good", "", []string{"dns", "tls", "stun", "udp", "tcp", "turn_udp", "turn_tcp", "turn_tls"}, nil, nil},
 		"udpblock": {"limited", "UDP_BLOCKED", []string{"dns", "socket", "tcp", "turn_tcp", "turn_tls"}, []string{"stun", "udp", "turn_udp"}, nil},
-		"proxy": {"limited", "UDP_BLOCKED", []string{"proxy", "tls", "socket", "turn_tcp", "turn_tls"}, []string{"port", "udp"},
+		"proxy": {"limited", "UDP_BLOCKED", []string{"proxy", "tls", "socket", "turn_tcp", "turn_tls", "tunnel"}, []string{"port", "udp"},
 			[]string{"HTTPS_PROXY=http://" + netlab.ProxyAddress}},
 	} {
 		t.Run(profile, func(t *testing.T) {

@@ -20,8 +20,8 @@ import (
 )
 
 // paths tries each way for media alone. The relay's ways take turns: they share
-// the few allocations of one session.
-func (p *prober) paths(ctx context.Context, r room, servers []signaling.ICEServer) {
+// the few allocations of one session. s is nil if the socket does not open.
+func (p *prober) paths(ctx context.Context, r room, servers []signaling.ICEServer, s *socket) {
 	var all sync.WaitGroup
 	all.Go(func() { p.way(ctx, r, CheckUDP, nil) })
 	all.Go(func() {
@@ -32,6 +32,7 @@ func (p *prober) paths(ctx context.Context, r room, servers []signaling.ICEServe
 		p.way(ctx, r, CheckTCP, nil)
 	})
 	all.Go(func() { p.stun(ctx, servers) })
+	all.Go(func() { p.tunnel(ctx, s) })
 	all.Go(func() {
 		for _, name := range []string{CheckTURNUDP, CheckTURNTCP, CheckTURNTLS} {
 			relay, offered := pick(servers, name)

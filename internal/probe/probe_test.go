@@ -42,6 +42,7 @@ func TestTheFirstCauseOnTheWayIsTheVerdict(t *testing.T) {
 		"everything works":          {with(map[string]Status{CheckUDP: OK, CheckTCP: OK, CheckTURNTLS: OK}), Good, ""},
 		"no UDP":                    {with(map[string]Status{CheckUDP: Failed, CheckTCP: OK}), Limited, event.UDPBlocked},
 		"the relay alone":           {with(map[string]Status{CheckUDP: Failed, CheckTCP: Failed, CheckTURNTLS: OK}), Limited, event.UDPBlocked},
+		"the tunnel alone":          {with(map[string]Status{CheckUDP: Failed, CheckTCP: Failed, CheckTunnel: OK}), Limited, event.UDPBlocked},
 		"nothing for media":         {with(map[string]Status{CheckUDP: Failed, CheckTCP: Failed}), Bad, event.NoRoute},
 		"the relay refuses":         {with(map[string]Status{CheckUDP: Failed, CheckTURNTLS: Failed}), Bad, event.TURNAuth},
 		"expired, all ways open":    {with(map[string]Status{CheckToken: Failed, CheckUDP: OK}), Bad, event.TokenExpired},
@@ -178,7 +179,7 @@ func TestATunnelIsAskedOfTheProxy(t *testing.T) {
 			at, asked := proxy(t, c.answer)
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 			defer cancel()
-			conn, err := tunnel(ctx, at, "video.example.org:443")
+			conn, err := connectThrough(ctx, at, "video.example.org:443")
 			if err == nil {
 				conn.Close()
 			}

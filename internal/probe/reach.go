@@ -102,7 +102,7 @@ func (p *prober) throughProxy(ctx context.Context) bool {
 	begun := time.Now()
 	ctx, cancel := p.step(ctx)
 	defer cancel()
-	conn, err := tunnel(ctx, p.proxy, p.address())
+	conn, err := connectThrough(ctx, p.proxy, p.address())
 	if err != nil {
 		p.fail(CheckProxy, begun, event.NoRoute, fmt.Sprintf("%s: %s", p.proxy.Host, cause(err)))
 		return false
@@ -116,13 +116,13 @@ func (p *prober) throughProxy(ctx context.Context) bool {
 // proxy if there is one.
 func (p *prober) dial(ctx context.Context, address string) (net.Conn, error) {
 	if p.proxy != nil {
-		return tunnel(ctx, p.proxy, address)
+		return connectThrough(ctx, p.proxy, address)
 	}
 	return (&net.Dialer{}).DialContext(ctx, "tcp", address)
 }
 
-// tunnel opens a connection through an HTTP proxy (RFC 9110, section 9.3.6).
-func tunnel(ctx context.Context, proxy *url.URL, address string) (_ net.Conn, err error) {
+// connectThrough opens a connection through an HTTP proxy (RFC 9110, section 9.3.6).
+func connectThrough(ctx context.Context, proxy *url.URL, address string) (_ net.Conn, err error) {
 	at := proxy.Host
 	if proxy.Port() == "" {
 		at = net.JoinHostPort(proxy.Hostname(), map[string]string{"https": "443"}[proxy.Scheme])

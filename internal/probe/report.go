@@ -33,6 +33,7 @@ const (
 	CheckTURNUDP  = "turn_udp"
 	CheckTURNTCP  = "turn_tcp"
 	CheckTURNTLS  = "turn_tls"
+	CheckTunnel   = "tunnel"
 )
 
 // names returns them all.
@@ -44,7 +45,7 @@ func names() []string {
 
 // ways are the paths for media; one is enough for a call.
 func ways() []string {
-	return []string{CheckUDP, CheckTCP, CheckTURNUDP, CheckTURNTCP, CheckTURNTLS}
+	return []string{CheckUDP, CheckTCP, CheckTURNUDP, CheckTURNTCP, CheckTURNTLS, CheckTunnel}
 }
 
 // Check is the outcome of one step.
@@ -122,7 +123,7 @@ func (r *Report) working() []string {
 // causeOfNoWay is the cause that says most: a way that came further than the
 // others is nearer to being repaired.
 func (r *Report) causeOfNoWay() event.Code {
-	for _, code := range []event.Code{event.NoMediaIn, event.DTLSFailed, event.TURNAuth} {
+	for _, code := range []event.Code{event.NoMediaIn, event.NoMediaOut, event.DTLSFailed, event.TURNAuth} {
 		if slices.ContainsFunc(ways(), func(name string) bool { return r.check(name).Code == code }) {
 			return code
 		}
@@ -140,7 +141,9 @@ func inWords(way string) string {
 		return "the relay over UDP"
 	case CheckTURNTCP:
 		return "the relay over TCP"
-	default:
+	case CheckTURNTLS:
 		return "the relay over TLS"
+	default:
+		return "the WebSocket"
 	}
 }

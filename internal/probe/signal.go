@@ -31,7 +31,7 @@ func (p *prober) signal(ctx context.Context) {
 	}
 	socket, err := p.openSocket(ctx, room)
 	if err != nil {
-		p.paths(ctx, room, p.credentials(ctx, room))
+		p.paths(ctx, room, p.credentials(ctx, room), nil)
 		return
 	}
 	// What the server says while media is tried is read, so that its pings are
@@ -45,7 +45,7 @@ func (p *prober) signal(ctx context.Context) {
 			}
 		}
 	}()
-	p.paths(ctx, room, socket.servers)
+	p.paths(ctx, room, socket.servers, socket)
 	_ = socket.conn.Close() // the room goes with it
 	<-ended
 }
@@ -140,6 +140,9 @@ func remedy(code event.Code, words string) string {
 type socket struct {
 	conn    *websocket.Conn
 	servers []signaling.ICEServer
+
+	session, secret string
+	tunnelled       bool // the server carries media through a WebSocket too
 }
 
 // openSocket says hello in the room and measures the clock.
@@ -209,7 +212,8 @@ func (p *prober) hello(ctx context.Context, r room) (_ *socket, err error) {
 	if err := json.Unmarshal(reply.Body, &welcome); err != nil {
 		return nil, fmt.Errorf("decode the welcome: %w", err)
 	}
-	s.servers = welcome.ICEServers
+	s.servers, s.session, s.secret = welcome.ICEServers, welcome.Session, welcome.Secret
+	s.tunnelled = welcome.Limits.TunnelAfter > 0
 	return s, nil
 }
 
