@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"testing"
+	"time"
 
 	"consilium/internal/auth"
 	"consilium/internal/browser"
@@ -35,6 +36,31 @@ func TestBrowsersCallAnICELiteServer(t *testing.T) {
 			p.Eval(`window.__peers[0].remoteDescription.sdp.includes('a=ice-lite')`, &lite)
 			if !lite {
 				t.Error("the server's answer does not say that it is lite")
+			}
+		})
+	}
+}
+
+// TestAMutedPageKeepsItsPath is alone in a call and sends neither picture nor
+// sound. What little the server reports is enough for the page not to take the
+// path for dead.
+func TestAMutedPageKeepsItsPath(t *testing.T) {
+	for _, kind := range []browser.Kind{browser.Chromium, browser.Firefox} {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			l := start(t, nil)
+			p := l.enter(browser.Start(t, browser.Options{Kind: kind}), "room", "doctor", auth.RoleDoctor)
+			l.waitEvent(event.MediaFlowing, "doctor", patience)
+			p.Click("mute-mic")
+			p.Click("mute-cam")
+			const ufrag = `window.__peers[0].localDescription.sdp.match(/a=ice-ufrag:(\S+)/)[1]`
+			var before, after string
+			p.Eval(ufrag, &before)
+			timer := time.NewTimer(8 * time.Second)
+			defer timer.Stop()
+			<-timer.C
+			if p.Eval(ufrag, &after); after != before || before == "" {
+				t.Errorf("ICE was restarted: fragment %q, then %q", before, after)
 			}
 		})
 	}
