@@ -14,7 +14,7 @@ import (
 
 func TestPublicAddressesTakeThePlaceOfLocalOnes(t *testing.T) {
 	t.Parallel()
-	c := serve(t, options{"media.public_addresses": "203.0.113.7"})
+	c := serve(t, options{"media.public_addresses": "203.0.113.7", "media.own_addresses": "false"})
 	a := c.ask("POST", "/whip/room", bearer(joinToken(t, "room", "cam-1", "device")), sending(t), sdpType)
 	found := candidates(a.body)
 	if len(found) < 2 {
