@@ -34,6 +34,7 @@ type Tunnelled struct {
 	seats  signaling.Seats
 	frames map[string]uint64 // by participant and source
 	came   chan struct{}     // closed, and made anew, with each frame
+	asked  map[uint16]bool   // lines of which the server wants a keyframe
 	err    error
 }
 
@@ -46,7 +47,7 @@ func JoinTunnel(ctx context.Context, cfg Config, onFrame func(participant string
 	if err != nil {
 		return nil, err
 	}
-	t := &Tunnelled{cfg: b.cfg, onFrame: onFrame, link: b.link, frames: map[string]uint64{}, came: make(chan struct{})}
+	t := &Tunnelled{cfg: b.cfg, onFrame: onFrame, link: b.link, frames: map[string]uint64{}, came: make(chan struct{}), asked: map[uint16]bool{}}
 	reply, err := t.link.open(ctx, "hello", signaling.Hello{
 		Token: cfg.Token, Rejoin: cfg.Rejoin, Consent: b.cfg.Consent, Client: signaling.ClientInfo{UserAgent: "consilium-bot tunnel", Lang: "en"},
 	})
@@ -90,7 +91,7 @@ func (t *Tunnelled) open(ctx context.Context) (err error) {
 	t.client, t.lines, err = tunnel.Dial(ctx, tunnel.DialConfig{
 		URL: t.cfg.URL, TLS: t.cfg.TLS, Proxy: proxy,
 		Open:    tunnel.Open{Session: t.welcome.Session, Secret: t.welcome.Secret, Wanted: wanted},
-		OnFrame: t.frame, // keyframes come every 3 s anyway
+		OnFrame: t.frame, OnKeyframe: t.keyframe,
 	})
 	return err
 }
@@ -122,6 +123,26 @@ func (t *Tunnelled) frame(f tunnel.Frame) {
 	if t.onFrame != nil {
 		t.onFrame(participant, f, at)
 	}
+}
+
+// keyframe notes that the server wants one of a line.
+func (t *Tunnelled) keyframe(mid string) {
+	line, err := strconv.ParseUint(mid, 10, 16)
+	if err != nil {
+		return // of no line of ours
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.asked[uint16(line)] = true
+}
+
+// wanted reports, once, whether the server asked for a keyframe of a line.
+func (t *Tunnelled) wanted(line uint16) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	wanted := t.asked[line]
+	delete(t.asked, line)
+	return wanted
 }
 
 // WaitFrames returns when n frames of a source of a participant have come.
@@ -191,7 +212,9 @@ func (t *Tunnelled) report(ctx context.Context) {
 	}
 }
 
-// play sends a clip over and over. Frames are due on the common clock.
+// play sends a clip over and over. Frames are due on the common clock; a
+// keyframe that was asked for is sent in place of the frame that is due, as an
+// encoder would make one, and the clip goes on from there.
 func (t *Tunnelled) play(ctx context.Context, line uint16, clip *testmedia.Clip) {
 	codec := tunnel.VP8
 	if clip.MimeType == testmedia.MimeOpus {
@@ -199,10 +222,12 @@ func (t *Tunnelled) play(ctx context.Context, line uint16, clip *testmedia.Clip)
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	skip := codec != tunnel.Opus // to a keyframe
+	asked := true // every frame of sound is a keyframe
+	skip := false // to a keyframe
+	ahead := 0    // frames of the clip's place before the clock
 	for i := 0; ; i++ {
-		frame := clip.Frames[i%len(clip.Frames)]
-		due := t.cfg.Start.Add(time.Duration(i/len(clip.Frames))*clip.Duration + frame.At)
+		slot := clip.Frames[i%len(clip.Frames)]
+		due := t.cfg.Start.Add(time.Duration(i/len(clip.Frames))*clip.Duration + slot.At)
 		if time.Since(due) > time.Second {
 			continue // joins in at its place
 		}
@@ -212,6 +237,12 @@ func (t *Tunnelled) play(ctx context.Context, line uint16, clip *testmedia.Clip)
 			return
 		case <-timer.C:
 		}
+		asked = t.wanted(line) || asked
+		frame := clip.Frames[(i+ahead)%len(clip.Frames)]
+		for ; asked && !frame.Keyframe; ahead++ {
+			frame = clip.Frames[(i+ahead+1)%len(clip.Frames)]
+		}
+		asked = false
 		if codec != tunnel.Opus {
 			skip = (skip || t.client.Flight() > time.Second) && !frame.Keyframe
 		}
