@@ -32,6 +32,9 @@ const (
 	Recovered State = "recovered"
 	// Failed: not to be had; the events say why.
 	Failed State = "failed"
+	// Locked: left by a crash, whole, and sealed; this server has no private
+	// key to finish it with. `consilium recordings repair --identity` does.
+	Locked State = "locked"
 )
 
 // Manifest describes the recording of a call: what was recorded, when each
@@ -58,6 +61,13 @@ type Manifest struct {
 	Events       []Entry       `json:"events"`
 	// EventsDropped counts the events beyond what a manifest lists.
 	EventsDropped int `json:"events_dropped,omitempty"`
+
+	// Previous is the SHA-256 of the manifest that became final before this
+	// one on the same server: no recording can be taken out of the chain or put
+	// into it without a trace. Empty for the first, and until it is final.
+	Previous string `json:"previous,omitempty"`
+	// Signature is there once the manifest is final.
+	Signature *Signature `json:"signature,omitempty"`
 }
 
 // Participant is a person or device of the call. Number stands for him in file
@@ -107,15 +117,17 @@ type Segment struct {
 	State       State        `json:"state"`
 	// T0MS is the session time of the file's first moment, T0Source what it
 	// was derived from.
-	T0MS            float64    `json:"t0_ms"`
-	T0Source        string     `json:"t0_source"`
-	Clock           *Clock     `json:"clock,omitempty"`
-	DurationMS      int64      `json:"duration_ms"`
-	Width           int        `json:"width,omitempty"`
-	Height          int        `json:"height,omitempty"`
-	Sizes           []SizeAt   `json:"sizes,omitempty"`
+	T0MS       float64  `json:"t0_ms"`
+	T0Source   string   `json:"t0_source"`
+	Clock      *Clock   `json:"clock,omitempty"`
+	DurationMS int64    `json:"duration_ms"`
+	Width      int      `json:"width,omitempty"`
+	Height     int      `json:"height,omitempty"`
+	Sizes      []SizeAt `json:"sizes,omitempty"`
+	// Bytes and SHA256 are of the file as it plays, not as it is sealed.
 	Bytes           int64      `json:"bytes"`
 	SHA256          string     `json:"sha256,omitempty"`
+	Sealed          *Sealed    `json:"sealed,omitempty"`
 	Frames          int64      `json:"frames"`
 	Packets         int64      `json:"packets"`
 	PacketsLost     int64      `json:"packets_lost"`
@@ -123,6 +135,23 @@ type Segment struct {
 	Gaps            []Gap      `json:"gaps"`
 	GapsDropped     int        `json:"gaps_dropped,omitempty"`
 	Error           event.Code `json:"error,omitempty"`
+}
+
+// Sealed describes the file on the disk of a segment that is sealed.
+type Sealed struct {
+	Scheme string `json:"scheme"` // age
+	File   string `json:"file"`   // its name
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"`
+}
+
+// Stored returns the name, length and SHA-256 of the segment's file as it lies
+// on the disk, sealed or not.
+func (s Segment) Stored() (name string, bytes int64, sha256 string) {
+	if s.Sealed != nil {
+		return s.Sealed.File, s.Sealed.Bytes, s.Sealed.SHA256
+	}
+	return s.File, s.Bytes, s.SHA256
 }
 
 // Values of Segment.T0Source.
