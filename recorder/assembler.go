@@ -19,6 +19,8 @@ type frame struct {
 	width, height int    // of a keyframe, 0 if not known
 	private       []byte // CodecPrivate that holds from this keyframe on
 	after         string // reason, when packets or frames are missing before it
+	level         uint8  // of sound, see media.Packet
+	hasLevel      bool
 }
 
 // assembler puts packets in order and makes frames of them. It waits for a
@@ -245,7 +247,9 @@ func (a *assembler) feedAudio(p *media.Packet, rtp int64) {
 		return
 	}
 	a.sound.add(p.Payload)
-	a.put(frame{data: a.sound.take(), rtp: rtp, arrival: p.Arrival, keyframe: true})
+	a.put(frame{
+		data: a.sound.take(), rtp: rtp, arrival: p.Arrival, keyframe: true, level: p.Level, hasLevel: p.HasLevel,
+	})
 }
 
 // finish ends the current frame.

@@ -27,6 +27,7 @@ type final struct {
 	durationMS int64
 	damage     int   // places of the spool that could not be read
 	insertedMS int64 // silence put in their place
+	activity   *Activity
 }
 
 // finaliser turns a spool into the file that is kept: clusters of known size,
@@ -84,6 +85,7 @@ func planFile(ctx context.Context, src io.ReadSeeker, name string, known *spoolH
 	result := final{header: *s.header(), name: name}
 	result.header.Segment.File = name
 	plan := &layout{audio: result.header.Format.audio()}
+	var loud activityMeter
 	for b := first; ; b, err = s.next() {
 		if errors.Is(err, io.EOF) {
 			break
@@ -95,7 +97,11 @@ func planFile(ctx context.Context, src io.ReadSeeker, name string, known *spoolH
 			return nil, result, ctx.Err()
 		}
 		plan.add(b)
+		if plan.audio {
+			loud.guess(b.ms, b.data)
+		}
 	}
+	result.activity = loud.result()
 	result.damage, result.insertedMS = s.reader.damage, s.insertedMS
 	if plan.blocks == 0 && s.reader.header == nil && result.damage > 0 {
 		return nil, result, fmt.Errorf("%w: not a spool", errDamaged)

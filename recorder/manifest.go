@@ -134,6 +134,7 @@ type Segment struct {
 	SilenceFilledMS int64      `json:"silence_filled_ms"`
 	Gaps            []Gap      `json:"gaps"`
 	GapsDropped     int        `json:"gaps_dropped,omitempty"`
+	Activity        *Activity  `json:"activity,omitempty"` // of sound, once the file is closed
 	Error           event.Code `json:"error,omitempty"`
 }
 

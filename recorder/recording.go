@@ -270,6 +270,9 @@ func (m *Manifest) fileDone(f final, state State) {
 		s.State = state
 	}
 	s.Bytes, s.SHA256, s.Frames, s.DurationMS = f.bytes, f.sha256, f.frames, f.durationMS
+	if s.Activity == nil { // the crash came first
+		s.Activity = f.activity
+	}
 	if f.damage > 0 {
 		s.SilenceFilledMS += f.insertedMS
 		m.addEvent(Entry{

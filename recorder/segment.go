@@ -24,6 +24,7 @@ type segmentWriter struct {
 	begin   time.Duration // place of file time 0 on the track's timeline
 	opened  time.Time     // when the oldest unflushed block came; zero if none
 	silence silenceFiller // audio
+	loud    activityMeter // audio
 	lastMS  int64
 	end     time.Duration // of the last frame, file time
 	private []byte
@@ -140,6 +141,10 @@ func (w *segmentWriter) writeAudio(f placed, pos time.Duration) error {
 	}
 	length := opusDuration(f.data)
 	if at, ok := w.silence.place(at, length); ok {
+		w.loud.guess(samplesToMS(at), f.data)
+		if f.hasLevel {
+			w.loud.state(samplesToMS(at), f.level)
+		}
 		put(at, f.data)
 	}
 	w.end = time.Duration(w.silence.cursor) * time.Second / opusRate

@@ -311,6 +311,7 @@ func (k *track) closeSegment() {
 	if w == nil {
 		return
 	}
+	w.segment.Activity = w.loud.result()
 	k.publish(time.Now())
 	k.out = nil
 	k.live.Store(nil)

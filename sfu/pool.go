@@ -55,7 +55,7 @@ func (l *freeList) get(size, n int) *pooledPacket {
 
 func (l *freeList) put(s *pooledPacket) {
 	s.packet.Payload = nil
-	s.packet.Keyframe, s.packet.Repaired = false, false
+	s.packet.Keyframe, s.packet.Repaired, s.packet.HasLevel = false, false, false
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.free) < poolDepth {

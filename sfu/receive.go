@@ -156,7 +156,8 @@ func (u *upTrack) account(p *media.Packet, line *upLine) {
 		return
 	}
 	if level := p.Header.GetExtension(line.AudioLevelExt); len(level) > 0 {
-		u.numbers.AudioLevel, u.numbers.HasLevel = level[0]&0x7F, true
+		p.Level, p.HasLevel = level[0]&0x7F, true
+		u.numbers.AudioLevel, u.numbers.HasLevel = p.Level, true
 		if u.numbers.AudioLevel < 127 {
 			u.numbers.LastSound = p.Arrival
 		}

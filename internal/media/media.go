@@ -96,6 +96,10 @@ type Packet struct {
 	Keyframe bool
 	// Repaired is true when the packet came as a retransmission.
 	Repaired bool
+	// Level is how loud the publisher says that this packet is (RFC 6464), in
+	// -dBov: 0 is the loudest, 127 silence. HasLevel says that he did.
+	Level    uint8
+	HasLevel bool
 
 	refs atomic.Int32
 	free func(*Packet)
