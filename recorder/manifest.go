@@ -117,8 +117,11 @@ type Segment struct {
 	State       State        `json:"state"`
 	// T0MS is the session time of the file's first moment, T0Source what it
 	// was derived from.
-	T0MS       float64  `json:"t0_ms"`
-	T0Source   string   `json:"t0_source"`
+	T0MS     float64 `json:"t0_ms"`
+	T0Source string  `json:"t0_source"`
+	// DriftPPM is by how many millionths a second of the server is longer than
+	// a second of the file; see SessionMS. 0 until a minute was observed.
+	DriftPPM   float64  `json:"drift_ppm"`
 	Clock      *Clock   `json:"clock,omitempty"`
 	DurationMS int64    `json:"duration_ms"`
 	Width      int      `json:"width,omitempty"`
@@ -155,20 +158,47 @@ func (s Segment) Stored() (name string, bytes int64, sha256 string) {
 	return s.File, s.Bytes, s.SHA256
 }
 
+// SessionMS returns the session time of a moment of the file, in ms. Block
+// timestamps are the sender's own clock and may not be stretched in the file;
+// whoever puts several files on one axis does it by this formula. Playing at
+// the rate 1/(1+DriftPPM/1e6) comes to the same.
+func (s *Segment) SessionMS(fileMS float64) float64 {
+	return s.T0MS + fileMS*(1+s.DriftPPM/1e6)
+}
+
+// FileMS is the inverse of SessionMS.
+func (s *Segment) FileMS(sessionMS float64) float64 {
+	return (sessionMS - s.T0MS) / (1 + s.DriftPPM/1e6)
+}
+
 // Values of Segment.T0Source.
 const (
 	T0Arrival      = "arrival"       // the earliest arrival, seen over the first two seconds
 	T0SenderReport = "sender_report" // RTCP, which ties a session's tracks together
 )
 
-// Clock holds what T0MS is computed from.
+// Clock holds what T0MS and DriftPPM are computed from: three clocks, the
+// track's RTP clock, which is file time, the sender's, and the server's.
 type Clock struct {
-	// ArrivalMS is the session time of the first moment by arrival.
-	ArrivalMS float64 `json:"arrival_t0_ms"`
+	// ArrivalMS is the session time of the first moment by arrival, ArrivalPPM
+	// the drift by arrival.
+	ArrivalMS  float64 `json:"arrival_t0_ms"`
+	ArrivalPPM float64 `json:"arrival_drift_ppm,omitempty"`
 	// NTP is the same moment on the sender's own clock, in ns since 1900; only
 	// differences within a session mean anything.
-	NTP     int64 `json:"ntp_t0_ns,omitempty"`
-	Reports int   `json:"sender_reports,omitempty"`
+	NTP int64 `json:"ntp_t0_ns,omitempty"`
+	// ReportMS is the same moment by the sender report that was on its way
+	// for the shortest time.
+	ReportMS float64 `json:"report_t0_ms,omitempty"`
+	// RTPPPM is by how much a second of the sender's clock is longer than one
+	// of the file, SenderPPM a second of the server's than one of the sender's.
+	RTPPPM    float64 `json:"rtp_drift_ppm,omitempty"`
+	SenderPPM float64 `json:"sender_drift_ppm,omitempty"`
+	Reports   int     `json:"sender_reports,omitempty"`
+	// Steps counts how often the sender's clock was set, StepMS by how much in
+	// sum. NTP is on the clock as it was at first.
+	Steps  int     `json:"sender_clock_steps,omitempty"`
+	StepMS float64 `json:"sender_clock_step_ms,omitempty"`
 }
 
 // SizeAt is a change of the picture's size in mid-file.
