@@ -201,7 +201,7 @@ type CallInfo struct {
 	Metadata     map[string]string
 	Started      time.Time
 	Ended        time.Time // zero while it lives
-	Recording    bool
+	Recording    NoticeRecording
 	Hold         bool
 	Participants []ParticipantInfo // the waiting ones too
 }
@@ -239,8 +239,8 @@ type (
 		Seats                          []Seat
 		MissingPersons, MissingScreens int
 	}
-	// NoticeRecording says whether the call is being recorded and, if it
-	// should be and is not, why.
+	// NoticeRecording says whether the call is being recorded. Code says why it
+	// is not although it should be; with On, why something of it is not.
 	NoticeRecording struct {
 		On       bool
 		Code     event.Code

@@ -67,14 +67,6 @@ func (c *call) armingOver(rec Recording, err error) {
 	c.tell(c.recordingNotice())
 }
 
-func (c *call) recordingNotice() NoticeRecording {
-	n := NoticeRecording{On: c.recording != nil}
-	if c.arm.err != nil {
-		n.Code, n.Incident = armCode(c.arm.err), c.arm.incident
-	}
-	return n
-}
-
 // armCode is the failure code of an error of Recorder.Arm.
 func armCode(err error) event.Code {
 	if coded, ok := errors.AsType[*CodedError](err); ok {

@@ -29,6 +29,7 @@ type call struct {
 
 	arm       arming
 	recording Recording // nil until armed
+	alarms    alarms    // of the recording
 }
 
 // tickEvery is how often a call looks at its clocks: the precision of every
@@ -39,6 +40,7 @@ func newCall(s *Server, spec CallSpec) *call {
 	c := &call{
 		s: s, id: newID(), started: time.Now(), loop: newLoop(), spec: spec,
 		participants: map[string]*participant{}, sessions: map[string]*Session{}, admitted: map[string]bool{},
+		alarms: alarms{},
 	}
 	c.spec.Hold = spec.Hold || s.cfg.Calls.HoldPatients
 	return c
@@ -124,7 +126,7 @@ func (c *call) tellParticipant(p *participant) {
 func (c *call) info() CallInfo {
 	i := CallInfo{
 		ID: c.id, Room: c.spec.Room, ExternalID: c.spec.ExternalID, Metadata: c.spec.Metadata,
-		Started: c.started, Recording: c.recording != nil, Hold: c.spec.Hold,
+		Started: c.started, Recording: c.recordingNotice(), Hold: c.spec.Hold,
 	}
 	for _, p := range c.participants {
 		i.Participants = append(i.Participants, p.info())

@@ -117,6 +117,7 @@ func (t *track) end(why media.EndReason) {
 		return
 	}
 	t.state = TrackEnded
+	t.x.c.alarm(RecordingAlarm{Track: t.about.ID})
 	now := time.Now()
 	st := t.up.stats()
 	t.up.end(why, now)

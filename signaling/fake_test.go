@@ -88,7 +88,7 @@ func (x *fakeSession) ID() string { return x.id }
 
 func (x *fakeSession) Call() sfu.CallInfo {
 	p := x.request.Person
-	return sfu.CallInfo{ID: "call-1", Room: p.Room, ExternalID: "visit-7", Recording: true, Participants: []sfu.ParticipantInfo{
+	return sfu.CallInfo{ID: "call-1", Room: p.Room, ExternalID: "visit-7", Recording: sfu.NoticeRecording{On: true}, Participants: []sfu.ParticipantInfo{
 		{Identity: p.Identity, Name: p.Name, Role: p.Role, State: sfu.Joined, Sessions: []string{x.id}},
 		{Identity: "somebody-waiting", State: sfu.Waiting},
 	}}

@@ -61,7 +61,7 @@ func (s *session) notify(n sfu.Notice) {
 		s.seats = &seats
 		s.send("seats", "", seats)
 	case sfu.NoticeRecording:
-		s.send("recording", "", RecordingBody{On: n.On, Code: string(n.Code), Incident: n.Incident})
+		s.send("recording", "", recordingBody(n))
 	case sfu.NoticeEvent:
 		s.send("event", "", eventBody(n.Event))
 	case sfu.NoticeMute:
@@ -82,7 +82,7 @@ func (s *session) notify(n sfu.Notice) {
 func (s *session) stateBody(c sfu.CallInfo) State {
 	body := State{
 		Call:         c.ID,
-		Recording:    RecordingBody{On: c.Recording},
+		Recording:    recordingBody(c.Recording),
 		Participants: make([]Participant, 0, len(c.Participants)),
 	}
 	for _, p := range c.Participants {
@@ -93,6 +93,10 @@ func (s *session) stateBody(c sfu.CallInfo) State {
 		body.Participants = append(body.Participants, participantBody(p))
 	}
 	return body
+}
+
+func recordingBody(n sfu.NoticeRecording) RecordingBody {
+	return RecordingBody{On: n.On, Code: string(n.Code), Incident: n.Incident}
 }
 
 func participantBody(p sfu.ParticipantInfo) Participant {

@@ -177,7 +177,7 @@ func viewCall(record journal.Call, info sfu.CallInfo, live bool) callView {
 	}
 	if live {
 		view.State, view.Started, view.Ended = "live", formatTime(info.Started), ""
-		view.Recording, view.Hold, view.Metadata = info.Recording, info.Hold, info.Metadata
+		view.Recording, view.Hold, view.Metadata = info.Recording.On, info.Hold, info.Metadata
 	}
 	present := make(map[string]sfu.ParticipantInfo)
 	for _, p := range info.Participants {

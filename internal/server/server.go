@@ -50,7 +50,7 @@ type Server struct {
 	tunnel   *tunnel.Server // nil: media.tunnel is off
 	http     *http.Server
 	plain    *http.Server // beside TLS: redirects; else nil
-	failStop *failStop    // nil: calls go on when their recording fails
+	alarm    *recordingAlarm
 
 	scrape         *http.Server // of metrics.address; nil: there is none
 	scrapeListener net.Listener
@@ -91,9 +91,10 @@ func New(cfg config.Config, log *slog.Logger) (_ *Server, err error) {
 	}
 	// The recorder looks for what a crash left behind before calls begin.
 	if cfg.Recording.Enabled {
+		s.alarm = s.newRecordingAlarm()
 		s.recorder, err = recorder.New(recorder.Config{
 			Dir: cfg.Data, MinFree: uint64(cfg.Recording.MinFree.Bytes),
-			Events: s.recorderEvents(), Log: log.With("part", "recorder"), Version: version(),
+			Events: s.alarm, Log: log.With("part", "recorder"), Version: version(),
 		})
 		if err != nil {
 			return nil, fmt.Errorf("recording: %w", err)
@@ -213,9 +214,7 @@ func (s *Server) Run(ctx context.Context) error {
 	storage := newStage("recordings")
 	if s.recorder != nil {
 		storage.run("recorder", s.recorder.Run)
-	}
-	if s.failStop != nil {
-		storage.run("calls without recording", s.failStop.Run)
+		storage.run("alarms of recordings", s.alarm.Run)
 	}
 
 	middle := newStage("media")

@@ -44,6 +44,8 @@ export class Call {
   socket = signal({ state: /** @type {import('./protocol.js').SocketState} */ ('connecting'), attempt: 0 });
   media = signal(/** @type {RTCPeerConnectionState} */ ('new'));
   recording = signal(/** @type {import('./messages.js').RecordingBody} */ ({ on: false }));
+  /** What is wrong with the recording in mid-call. */
+  recordingAlarm = signal(/** @type {import('./messages.js').RecordingBody | null} */ (null));
   ended = signal(/** @type {import('./messages.js').Ended | null} */ (null));
   refused = signal(/** @type {import('./messages.js').ErrorBody | null} */ (null));
   failures = new Failures();
@@ -269,7 +271,7 @@ export class Call {
         this.#admitted(body);
         break;
       case 'state':
-        this.recording.value = body.recording;
+        this.#recording(body.recording);
         this.roster.replace(body.participants ?? []);
         break;
       case 'participant':
@@ -299,9 +301,11 @@ export class Call {
 
   /** @param {import('./messages.js').RecordingBody} body */
   #recording(body) {
+    const begun = this.media.peek() === 'connected'; // before, nobody is in the call who could be alarmed
     this.recording.value = body;
+    this.recordingAlarm.value = body.code && (body.on || begun) ? body : null;
     this.failures.clear('RECORDER_FAILED', 'DISK_FULL');
-    if (body.code) this.failures.add({ code: body.code, stage: 'flowing', incident: body.incident });
+    if (body.code && !this.recordingAlarm.peek()) this.failures.add({ code: body.code, stage: 'flowing', incident: body.incident });
   }
 
   /** @param {import('./messages.js').EventBody} e */

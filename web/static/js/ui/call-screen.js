@@ -9,6 +9,7 @@ import { deviceSelects } from './devices.js';
 import { failurePanel, failureWords } from './failure.js';
 import { announce, brand, languageSelect } from './parts.js';
 import { ask, panel, peoplePanel, waitingList } from './people.js';
+import { recordingAlarm, recordingSign } from './recording.js';
 import { soundOutlet } from './sound.js';
 import { stage } from './stage.js';
 
@@ -40,7 +41,7 @@ export function callScreen({ call, local, wanted, onLeave, onRejoin }) {
     ],
   });
   const element = h('main', { class: 'call', 'data-testid': 'call' },
-    header,
+    h('div', {}, header, recordingAlarm(scope, call)),
     h('div', { class: 'call-body' },
       h('div', { class: 'call-stage' },
         stage(scope, call, local),
@@ -68,15 +69,6 @@ function exclusive(scope, a, b) {
 /** @param {Scope} scope */
 function languageField(scope) {
   return h('div', { class: 'field' }, scope.text(h('span', { class: 'label' }), 'settings.language'), languageSelect(scope));
-}
-
-/** @param {Scope} scope @param {Call} call */
-function recordingSign(scope, call) {
-  const words = scope.text(h('span'), () => t(call.recording.value.on ? 'recording.on' : 'recording.off'));
-  const sign = h('div', { class: 'recording-sign', 'data-testid': 'recording-sign', role: 'status' },
-    h('span', { class: 'dot', 'aria-hidden': 'true' }), words);
-  scope.attribute(sign, 'data-on', () => String(call.recording.value.on));
-  return sign;
 }
 
 /** @param {Scope} scope @param {Call} call */
