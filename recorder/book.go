@@ -17,8 +17,9 @@ import (
 // concurrent use: the call's recording, its tracks and the recovery of older
 // segments of the same call share it.
 type book struct {
-	root *os.Root
-	dir  string
+	root    *os.Root
+	dir     string
+	changed func() // called when the manifest on disk is another one; may be nil
 
 	mu       sync.Mutex
 	manifest Manifest
@@ -97,6 +98,9 @@ func (b *book) save() error {
 	b.mu.Lock()
 	b.saved = version
 	b.mu.Unlock()
+	if b.changed != nil {
+		b.changed()
+	}
 	return nil
 }
 

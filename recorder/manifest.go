@@ -283,6 +283,17 @@ func (m *Manifest) name(number int, source media.Source, extension string) strin
 	}
 }
 
+// describe takes over what the medical information system calls the call: a
+// call that was opened by somebody who came early gets it later.
+func (m *Manifest) describe(e event.Event) {
+	if e.ExternalID != "" {
+		m.ExternalID = e.ExternalID
+	}
+	if len(e.Metadata) > 0 {
+		m.Metadata = e.Metadata
+	}
+}
+
 // addEvent adds an entry, within bounds.
 func (m *Manifest) addEvent(e Entry) {
 	if len(m.Events) >= maxEvents {

@@ -32,6 +32,9 @@ type Config struct {
 	Version string
 	Log     *slog.Logger // nil: discard
 	Events  event.Sink   // nil: discard
+	// Changed is told when the manifest of a call was written, or removed with
+	// its recording. It must not block. It may be nil.
+	Changed func(call string)
 }
 
 // Recorder makes recordings. Its methods are safe for concurrent use.
@@ -88,6 +91,9 @@ func New(c Config) (*Recorder, error) {
 	}
 	if r.events == nil {
 		r.events = event.Func(func(event.Event) {})
+	}
+	if r.config.Changed == nil {
+		r.config.Changed = func(string) {}
 	}
 	return r, nil
 }
@@ -276,6 +282,7 @@ func (r *Recorder) acquire(id string, recording *Recording, fresh Manifest) (*bo
 	if err != nil {
 		return nil, err
 	}
+	b.changed = func() { r.config.Changed(id) }
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {

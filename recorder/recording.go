@@ -96,6 +96,7 @@ func (r *Recording) Note(e event.Event) {
 		r.book.update(func(m *Manifest) { m.participant(e.Participant, role) })
 	}
 	r.book.update(func(m *Manifest) {
+		m.describe(e)
 		m.addEvent(Entry{
 			MS: r.sessionMS(e.Time), Type: e.Type, Participant: e.Participant,
 			Session: e.Session, Track: e.Track, Code: e.Code, Data: e.Data,
