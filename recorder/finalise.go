@@ -153,12 +153,12 @@ func (f finaliser) writeFile(ctx context.Context, src io.ReadSeeker, name string
 }
 
 // copyCluster writes the next cluster of the plan.
-func copyCluster(w io.Writer, s *salvage, c clusterPlan) error {
+func copyCluster(w io.Writer, s interface{ next() (block, error) }, c clusterPlan) error {
 	blocks := make([]block, 0, c.blocks)
 	for range c.blocks {
 		b, err := s.next()
 		if err != nil {
-			return fmt.Errorf("the spool changed while it was read: %w", err)
+			return fmt.Errorf("the source changed while it was read: %w", err)
 		}
 		blocks = append(blocks, b)
 	}
@@ -179,16 +179,24 @@ func fileHead(plan *layout, f format) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	about := info{timestampScale, float64(plan.duration()), muxingApp, f.WritingApp}
+	return seekableHead(f.header(), about, entry, plan.cues, plan.size)
+}
+
+// seekableHead returns everything before the first cluster of a file with its
+// Cues in front. cuesFrom makes them, given the position of the first cluster
+// inside the Segment; clusters is the size of all clusters.
+func seekableHead(h ebmlHeader, about info, entries tracks, cuesFrom func(first int64) cues, clusters int64) ([]byte, error) {
 	parts := []any{
 		&struct {
 			EBML ebmlHeader `ebml:"EBML"`
-		}{f.header()},
+		}{h},
 		&struct {
 			Info info `ebml:"Info"`
-		}{info{timestampScale, float64(plan.duration()), muxingApp, f.WritingApp}},
+		}{about},
 		&struct {
 			Tracks tracks `ebml:"Tracks"`
-		}{entry},
+		}{entries},
 		// Positions and sizes of SeekHead and Cues do not depend on each
 		// other's values: all positions take eight bytes.
 		&struct {
@@ -196,10 +204,11 @@ func fileHead(plan *layout, f format) ([]byte, error) {
 		}{fileSeekHead(0, 0, 0)},
 		&struct {
 			Cues cues `ebml:"Cues"`
-		}{plan.cues(0)},
+		}{cuesFrom(0)},
 	}
 	var b [5][]byte
 	for i, p := range parts {
+		var err error
 		if b[i], err = marshal(p); err != nil {
 			return nil, err
 		}
@@ -218,11 +227,11 @@ func fileHead(plan *layout, f format) ([]byte, error) {
 	}
 	cue, err := marshal(&struct {
 		Cues cues `ebml:"Cues"`
-	}{plan.cues(clustersAt)})
+	}{cuesFrom(clustersAt)})
 	if err != nil {
 		return nil, err
 	}
-	out := append(header, segmentStart(clustersAt+plan.size)...)
+	out := append(header, segmentStart(clustersAt+clusters)...)
 	out = append(append(append(append(out, body...), inf...), track...), cue...)
 	return out, nil
 }

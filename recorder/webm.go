@@ -2,6 +2,7 @@ package recorder
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -136,6 +137,7 @@ type block struct {
 	ms       int64 // file time
 	keyframe bool
 	data     []byte
+	track    int64 // number; 0 in files of one track
 }
 
 // format is what a file must say about its track.
@@ -260,7 +262,7 @@ const keyframeFlag = 0x80
 // appendBlock appends a SimpleBlock without lacing (RFC 9559, 10.2).
 func appendBlock(b []byte, rel int16, blk block) []byte {
 	b = appendSize(append(b, idSimpleBlock), blockHeaderSize+int64(len(blk.data)))
-	b = appendSize(b, trackNumber)
+	b = appendSize(b, cmp.Or(blk.track, trackNumber))
 	b = binary.BigEndian.AppendUint16(b, uint16(rel))
 	flags := byte(0)
 	if blk.keyframe {
