@@ -1,6 +1,7 @@
 package recorder
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 
 	"consilium/internal/event"
 	"consilium/internal/media"
+	"consilium/internal/seal"
 )
 
 // book keeps the manifest of one call, in memory and on disk. It is safe for
@@ -23,11 +25,15 @@ type book struct {
 
 	mu       sync.Mutex
 	manifest Manifest
-	version  int // of manifest, counts changes
-	saved    int // the version on disk
+	version  int  // of manifest, counts changes
+	saved    int  // the version on disk
+	closed   bool // final: what changes later is not written
 
 	saveMu     sync.Mutex // held while writing; taken before mu
 	concludeMu sync.Mutex // one of its users at a time may be the last; taken first
+
+	keysMu sync.Mutex
+	keys   []seal.Key // once needed; the first seals
 }
 
 // loadManifest reads the manifest in a call's directory.
@@ -80,7 +86,7 @@ func (b *book) save() error {
 	b.saveMu.Lock()
 	defer b.saveMu.Unlock()
 	b.mu.Lock()
-	if b.version == b.saved {
+	if b.version == b.saved || b.closed {
 		b.mu.Unlock()
 		return nil
 	}
@@ -102,6 +108,70 @@ func (b *book) save() error {
 		b.changed()
 	}
 	return nil
+}
+
+// saveFinal signs the manifest, writes it and appends it to the chain. After a
+// crash in between it is done again: the chain then holds the call twice, and
+// its last line counts. Later changes are not written until reopen.
+func (b *book) saveFinal(c *chain, key ed25519.PrivateKey) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b.saveMu.Lock()
+	defer b.saveMu.Unlock()
+	b.mu.Lock()
+	place(b.manifest.Segments)
+	b.manifest.Previous = c.head
+	m := b.manifest.snapshot()
+	version := b.version
+	b.mu.Unlock()
+	if err := m.sign(key); err != nil {
+		return err
+	}
+	data, err := m.encode()
+	if err != nil {
+		return err
+	}
+	if err := replaceFile(b.root, b.dir, manifestName, data); err != nil {
+		return err
+	}
+	if err := c.append(hexSum(data), m.Call); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	b.manifest.Signature, b.saved, b.closed = m.Signature, version, true
+	b.mu.Unlock()
+	return nil
+}
+
+// reopen makes a manifest one that is being written again.
+func (b *book) reopen(change func(*Manifest)) {
+	b.update(func(m *Manifest) {
+		b.closed, m.Signature, m.Previous = false, nil, ""
+		change(m)
+	})
+}
+
+// keysFor returns the keys of the recording; nil if its files are not sealed.
+// A sealed spool needs a key that is there; for everything else one is made.
+func (b *book) keysFor(sealer seal.Sealer, sealedSpool bool) ([]seal.Key, error) {
+	switch {
+	case sealer == nil && sealedSpool:
+		return nil, seal.ErrNoIdentity
+	case sealer == nil:
+		return nil, nil
+	}
+	b.keysMu.Lock()
+	defer b.keysMu.Unlock()
+	if b.keys != nil {
+		return b.keys, nil
+	}
+	var err error
+	if sealedSpool {
+		b.keys, err = loadKeys(b.root, b.dir, sealer)
+	} else {
+		b.keys, err = recordingKeys(b.root, b.dir, sealer)
+	}
+	return b.keys, err
 }
 
 // event returns an event of this call.

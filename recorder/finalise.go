@@ -10,8 +10,12 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"os"
 	"path"
+	"strings"
+
+	"consilium/internal/seal"
 )
 
 // errNoFrames says that a spool holds nothing that can be played.
@@ -23,6 +27,7 @@ type final struct {
 	name       string // of the file, in the call's directory
 	bytes      int64
 	sha256     string
+	sealed     *Sealed // nil: not sealed
 	frames     int64
 	durationMS int64
 	damage     int   // places of the spool that could not be read
@@ -38,23 +43,37 @@ type finaliser struct {
 	root *os.Root
 	// create makes the output; tests put a failing one here.
 	create func(root *os.Root, name string) (spoolFile, error)
+	sealer seal.Sealer       // nil: the file is not sealed
+	keys   []seal.Key        // of the recording, the one to seal with first
+	step   func(name string) // may be nil
 }
 
 // run finalises the spool at spoolPath into the directory dir. The spool
 // remains: the caller removes it when the manifest says that the file is there.
 // known describes it in case its own description is damaged; it may be nil.
 func (f finaliser) run(ctx context.Context, spoolPath, dir string, known *spoolHeader) (final, error) {
-	src, err := f.root.Open(spoolPath)
+	file, err := f.root.Open(spoolPath)
 	if err != nil {
 		return final{}, fmt.Errorf("open spool: %w", err)
 	}
-	defer src.Close()
-
-	plan, result, err := planFile(ctx, src, path.Base(spoolPath), known)
-	if err != nil {
-		return result, fmt.Errorf("read spool %s: %w", path.Base(spoolPath), err)
+	defer file.Close()
+	src := io.ReadSeeker(file)
+	name := strings.TrimSuffix(path.Base(spoolPath), sealedExtension)
+	if name != path.Base(spoolPath) {
+		if src, err = openSealedSpool(file, f.keys); err != nil {
+			return final{}, fmt.Errorf("open sealed spool %s: %w", name, err)
+		}
 	}
-	temp := path.Join(dir, "."+result.name+".tmp")
+	plan, result, err := planFile(ctx, src, name, known)
+	if err != nil {
+		return result, fmt.Errorf("read spool %s: %w", name, err)
+	}
+	stored, other := name, name+sealedExtension
+	if f.sealer != nil {
+		stored, other = name+f.sealer.Extension(), name
+		result.sealed = &Sealed{Scheme: f.sealer.Scheme(), File: stored}
+	}
+	temp := path.Join(dir, "."+stored+".tmp")
 	if err := f.writeFile(ctx, src, temp, plan, &result); err != nil {
 		_ = f.root.Remove(temp)
 		return result, fmt.Errorf("write %s: %w", result.name, err)
@@ -63,10 +82,24 @@ func (f finaliser) run(ctx context.Context, spoolPath, dir string, known *spoolH
 		_ = f.root.Remove(temp)
 		return result, fmt.Errorf("read back %s: %w", result.name, err)
 	}
-	if err := f.root.Rename(temp, path.Join(dir, result.name)); err != nil {
+	f.reached("file read back")
+	if err := f.root.Rename(temp, path.Join(dir, stored)); err != nil {
 		return result, fmt.Errorf("rename %s: %w", result.name, err)
 	}
-	return result, syncDir(f.root, dir)
+	// Sealing may have been turned on, or off, since a crash after the rename.
+	if err := f.root.Remove(path.Join(dir, other)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return result, fmt.Errorf("remove %s: %w", other, err)
+	}
+	err = syncDir(f.root, dir)
+	f.reached("file renamed")
+	return result, err
+}
+
+// reached tells that a step is done.
+func (f finaliser) reached(step string) {
+	if f.step != nil {
+		f.step(step)
+	}
 }
 
 // planFile is the first pass over the spool.
@@ -81,6 +114,9 @@ func planFile(ctx context.Context, src io.ReadSeeker, name string, known *spoolH
 	first, err := s.next()
 	if s.header() == nil {
 		return nil, final{}, fmt.Errorf("%w: it does not say what it holds", errDamaged)
+	}
+	if err := s.header().known(); err != nil {
+		return nil, final{}, err
 	}
 	result := final{header: *s.header(), name: name}
 	result.header.Segment.File = name
@@ -125,7 +161,15 @@ func (f finaliser) writeFile(ctx context.Context, src io.ReadSeeker, name string
 			err = e
 		}
 	}()
-	w := &hashWriter{w: bufio.NewWriterSize(out, 256<<10), sum: sha256.New()}
+	disk := newHashWriter(out)
+	w := disk
+	var sealing io.WriteCloser
+	if f.sealer != nil {
+		if sealing, err = f.sealer.SealFile(disk, f.keys[0]); err != nil {
+			return err
+		}
+		w = newHashWriter(sealing)
+	}
 	head, err := fileHead(plan, result.header.Format)
 	if err != nil {
 		return err
@@ -145,10 +189,18 @@ func (f finaliser) writeFile(ctx context.Context, src io.ReadSeeker, name string
 			return err
 		}
 	}
-	if err := w.w.Flush(); err != nil {
+	if result.bytes, result.sha256, err = w.finish(); err != nil {
 		return err
 	}
-	result.bytes, result.sha256 = w.n, hex.EncodeToString(w.sum.Sum(nil))
+	if sealing != nil {
+		if err := sealing.Close(); err != nil {
+			return err
+		}
+		if result.sealed.Bytes, result.sealed.SHA256, err = disk.finish(); err != nil {
+			return err
+		}
+	}
+	f.reached("file written")
 	return out.Sync()
 }
 
@@ -244,21 +296,29 @@ func fileSeekHead(infoAt, tracksAt, cuesAt int64) seekHead {
 }
 
 // verify reads the file back: its bytes must have the checksum of what was
-// written, and it must hold every block in order.
+// written, and it must hold every block in order. What is sealed is opened with
+// the recording's own key, so that this needs no private key that lasts.
 func (f finaliser) verify(ctx context.Context, name string, want final) error {
 	file, err := f.root.Open(name)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	sum, err := checksum(ctx, file)
-	if err != nil {
+	content := io.ReadSeeker(file)
+	if want.sealed != nil {
+		if err := expect(ctx, file, want.sealed.SHA256); err != nil {
+			return err
+		}
+		opened, size, err := f.sealer.OpenFile(file, want.sealed.Bytes, f.keys...)
+		if err != nil {
+			return err
+		}
+		content = io.NewSectionReader(opened, 0, size)
+	}
+	if err := expect(ctx, content, want.sha256); err != nil {
 		return err
 	}
-	if sum != want.sha256 {
-		return fmt.Errorf("checksum is %s, not %s", sum, want.sha256)
-	}
-	r, err := newBlockReader(file)
+	r, err := newBlockReader(content)
 	if err != nil {
 		return err
 	}
@@ -283,6 +343,15 @@ func (f finaliser) verify(ctx context.Context, name string, want final) error {
 	return nil
 }
 
+// expect checks that the rest of r has a checksum.
+func expect(ctx context.Context, r io.Reader, want string) error {
+	sum, err := checksum(ctx, r)
+	if err == nil && sum != want {
+		err = fmt.Errorf("checksum is %s, not %s", sum, want)
+	}
+	return err
+}
+
 // checksum of everything in r.
 func checksum(ctx context.Context, r io.Reader) (string, error) {
 	sum := sha256.New()
@@ -305,6 +374,15 @@ type hashWriter struct {
 	w   *bufio.Writer
 	sum hash.Hash
 	n   int64
+}
+
+func newHashWriter(w io.Writer) *hashWriter {
+	return &hashWriter{w: bufio.NewWriterSize(w, 256<<10), sum: sha256.New()}
+}
+
+// finish writes what is left and sums up what went through.
+func (h *hashWriter) finish() (bytes int64, sha256 string, err error) {
+	return h.n, hex.EncodeToString(h.sum.Sum(nil)), h.w.Flush()
 }
 
 func (h *hashWriter) Write(p []byte) (int, error) {

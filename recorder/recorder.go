@@ -6,6 +6,7 @@ package recorder
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,6 +17,7 @@ import (
 
 	"consilium/internal/event"
 	"consilium/internal/media"
+	"consilium/internal/seal"
 )
 
 // Config of a Recorder. Dir is required.
@@ -28,6 +30,8 @@ type Config struct {
 	// Grace is how long Run finalises after its context ended; what is not
 	// done then is recovered at the next start. 0 means 20 s.
 	Grace time.Duration
+	// Sealer seals spools and files; nil: they lie open on the disk.
+	Sealer seal.Sealer
 	// Version of the software, for manifests and files.
 	Version string
 	Log     *slog.Logger // nil: discard
@@ -45,13 +49,18 @@ type Recorder struct {
 
 	// Replaced by tests.
 	create func(root *os.Root, name string) (spoolFile, error)
+	step   func(name string) // called when a step of finalising is durable
 	free   func(dir string) (uint64, error)
 
 	ready chan struct{} // closed when Arm may be called
 	slots chan struct{} // one for each finaliser at work
 
-	root   *os.Root        // set before ready
-	work   context.Context // ends when finalising must stop; set before ready
+	// Set before ready.
+	root       *os.Root
+	work       context.Context // ends when finalising must stop
+	chain      *chain
+	signingKey ed25519.PrivateKey
+
 	wg     sync.WaitGroup
 	mu     sync.Mutex
 	closed bool
@@ -82,6 +91,7 @@ func New(c Config) (*Recorder, error) {
 	r := &Recorder{
 		config: c, log: c.Log, events: c.Events,
 		create: createFile, free: freeSpace,
+		step:  func(string) {},
 		ready: make(chan struct{}),
 		slots: make(chan struct{}, finaliseAtOnce),
 		open:  make(map[string]*call),
@@ -102,19 +112,13 @@ func New(c Config) (*Recorder, error) {
 // Arm until ctx ends. Then it ends every recording, finalises for at most
 // Config.Grace and returns when all its goroutines have ended.
 func (r *Recorder) Run(ctx context.Context) error {
-	for _, dir := range []string{recordingsDir, spoolDir} {
-		if err := os.MkdirAll(path.Join(r.config.Dir, dir), dirMode); err != nil {
-			return fmt.Errorf("recorder: make directory: %w", err)
-		}
+	if err := r.openData(); err != nil {
+		return fmt.Errorf("recorder: %w", err)
 	}
-	root, err := os.OpenRoot(r.config.Dir)
-	if err != nil {
-		return fmt.Errorf("recorder: open data directory: %w", err)
-	}
-	defer root.Close()
+	defer r.root.Close()
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	r.root, r.work = root, work
+	r.work = work
 
 	// What is left is found before any call can begin, so that a new spool
 	// is never taken for an old one.
@@ -126,6 +130,25 @@ func (r *Recorder) Run(ctx context.Context) error {
 	close(r.ready)
 	r.tend(ctx)
 	return r.shutdown(stop)
+}
+
+// openData opens the data directory, making in it what is missing.
+func (r *Recorder) openData() (err error) {
+	for _, dir := range []string{recordingsDir, spoolDir} {
+		if err := os.MkdirAll(path.Join(r.config.Dir, dir), dirMode); err != nil {
+			return fmt.Errorf("make directory: %w", err)
+		}
+	}
+	if r.root, err = os.OpenRoot(r.config.Dir); err != nil {
+		return fmt.Errorf("open data directory: %w", err)
+	}
+	if r.signingKey, err = loadSigningKey(r.root); err == nil {
+		r.chain, err = openChain(r.root)
+	}
+	if err != nil {
+		_ = r.root.Close() // nothing was written to it
+	}
+	return err
 }
 
 // tend writes changed manifests and syncs spools while the recorder runs.
@@ -249,11 +272,17 @@ func (r *Recorder) arm(c media.Call) (*Recording, error) {
 	if recording.book, err = r.acquire(c.ID, recording, r.newManifest(c)); err != nil {
 		return nil, err
 	}
-	recording.book.update(func(m *Manifest) {
+	recording.book.reopen(func(m *Manifest) {
 		m.State, m.Ended = Live, nil
 		// A call that goes on after a restart keeps its time axis.
 		recording.call.Started = recording.call.Started.Add(m.Started.Sub(recording.call.Started.Round(0)))
 	})
+	if keys, err := recording.book.keysFor(r.config.Sealer, false); err != nil {
+		r.release(c.ID, recording)
+		return nil, fmt.Errorf("seal: %w", err)
+	} else if len(keys) > 0 {
+		recording.key = keys[0]
+	}
 	if err := recording.book.save(); err != nil {
 		r.release(c.ID, recording)
 		return nil, err

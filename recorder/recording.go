@@ -2,6 +2,7 @@ package recorder
 
 import (
 	"errors"
+	"maps"
 	"path"
 	"strings"
 	"sync"
@@ -9,6 +10,7 @@ import (
 
 	"consilium/internal/event"
 	"consilium/internal/media"
+	"consilium/internal/seal"
 )
 
 // Recording records one call. Its methods are safe for concurrent use and
@@ -17,6 +19,7 @@ type Recording struct {
 	recorder *Recorder
 	call     media.Call
 	book     *book
+	key      seal.Key // seals its spools; nil: not sealed
 
 	mu     sync.Mutex
 	ended  bool
@@ -95,11 +98,17 @@ func (r *Recording) Note(e event.Event) {
 		role, _ := e.Data["role"].(string)
 		r.book.update(func(m *Manifest) { m.participant(e.Participant, role) })
 	}
+	data := e.Data
+	if _, named := data["name"]; named && r.key != nil {
+		// The manifest is not sealed: it must tell nobody who was there.
+		data = maps.Clone(data)
+		delete(data, "name")
+	}
 	r.book.update(func(m *Manifest) {
 		m.describe(e)
 		m.addEvent(Entry{
 			MS: r.sessionMS(e.Time), Type: e.Type, Participant: e.Participant,
-			Session: e.Session, Track: e.Track, Code: e.Code, Data: e.Data,
+			Session: e.Session, Track: e.Track, Code: e.Code, Data: data,
 		})
 	})
 }
@@ -154,16 +163,15 @@ func (r *Recorder) conclude(id string, b *book, recording *Recording, state Stat
 	r.mu.Unlock()
 	unfinished := false
 	if last {
-		b.update(func(m *Manifest) {
-			for _, s := range m.Segments {
-				unfinished = unfinished || s.State == Live
-			}
-			if !unfinished {
-				m.State = state
-			}
-		})
+		b.update(func(m *Manifest) { unfinished = m.settle(state) })
 	}
-	err := b.save()
+	var err error
+	if last && !unfinished {
+		err = b.saveFinal(r.chain, r.signingKey)
+	} else {
+		err = b.save()
+	}
+	r.step("manifest written")
 	r.release(id, recording)
 	if err != nil {
 		r.log.Error("manifest not written", "call", id, "error", err)
@@ -180,6 +188,7 @@ func (r *Recorder) conclude(id string, b *book, recording *Recording, state Stat
 	if err := r.root.Remove(path.Join(spoolDir, id)); err != nil {
 		r.log.Warn("spool directory remains", "call", id, "error", err)
 	}
+	r.step("spool directory removed")
 	if state == Failed {
 		return
 	}
@@ -187,6 +196,23 @@ func (r *Recorder) conclude(id string, b *book, recording *Recording, state Stat
 		e.Data["files"] = b.files()
 		e.Data["state"] = string(state)
 	})
+}
+
+// settle gives the manifest its last state, unless it has segments that are not
+// finished.
+func (m *Manifest) settle(state State) (unfinished bool) {
+	for _, s := range m.Segments {
+		switch s.State {
+		case Live:
+			unfinished = true
+		case Locked:
+			unfinished, m.State = true, Locked
+		}
+	}
+	if !unfinished {
+		m.State = state
+	}
+	return unfinished
 }
 
 // sessionMS is a moment on the time axis of the call.
@@ -231,15 +257,20 @@ func (r *Recording) fail(t media.Track, code event.Code, reason string) {
 
 // finalise makes the final file of a segment and removes its spool. It is
 // safe to be interrupted at any point and run again.
-func (r *Recorder) finalise(b *book, id, file string, state State) error {
+func (r *Recorder) finalise(b *book, id, spool string, state State) error {
 	select {
 	case r.slots <- struct{}{}:
 		defer func() { <-r.slots }()
 	case <-r.work.Done():
 		return r.work.Err()
 	}
-	f := finaliser{root: r.root, create: r.create}
-	result, err := f.run(r.work, spoolPath(id, file), path.Join(recordingsDir, id), b.describe(file))
+	file := strings.TrimSuffix(spool, sealedExtension)
+	keys, err := b.keysFor(r.config.Sealer, file != spool)
+	if err != nil {
+		return err
+	}
+	f := finaliser{root: r.root, create: r.create, sealer: r.config.Sealer, keys: keys, step: r.step}
+	result, err := f.run(r.work, spoolPath(id, spool), path.Join(recordingsDir, id), b.describe(file))
 	switch {
 	case errors.Is(err, errNoFrames):
 		b.update(func(m *Manifest) {
@@ -255,7 +286,12 @@ func (r *Recorder) finalise(b *book, id, file string, state State) error {
 	if err := b.save(); err != nil {
 		return err
 	}
-	return r.root.Remove(spoolPath(id, file))
+	r.step("segment in the manifest")
+	if err := r.root.Remove(spoolPath(id, spool)); err != nil {
+		return err
+	}
+	r.step("spool removed")
+	return nil
 }
 
 // fileDone notes a finished file.
@@ -267,10 +303,15 @@ func (m *Manifest) fileDone(f final, state State) {
 		m.Segments = append(m.Segments, f.header.Segment)
 		s = &m.Segments[len(m.Segments)-1]
 	}
+	if s.Track == "" { // it was locked: only its name was known
+		m.participant(f.header.Segment.Participant, "")
+		*s = f.header.Segment
+	}
 	if s.State != Final {
 		s.State = state
 	}
 	s.Bytes, s.SHA256, s.Frames, s.DurationMS = f.bytes, f.sha256, f.frames, f.durationMS
+	s.Sealed = f.sealed
 	if s.Activity == nil { // the crash came first
 		s.Activity = f.activity
 	}

@@ -6,10 +6,12 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strings"
 	"time"
 
 	"consilium/internal/event"
 	"consilium/internal/media"
+	"consilium/internal/seal"
 )
 
 // left is a call that an earlier run did not finish.
@@ -65,6 +67,9 @@ func (r *Recorder) recoverCall(l left) error {
 	manifest := path.Join(recordingsDir, l.call, manifestName)
 	if _, err := r.root.Lstat(manifest); errors.Is(err, fs.ErrNotExist) && len(l.files) == 0 {
 		// It died while it was being armed. There may be no directory yet.
+		if err := destroyKeys(r.root, path.Join(recordingsDir, l.call)); err != nil {
+			return err
+		}
 		_ = r.root.Remove(path.Join(recordingsDir, l.call))
 		return r.root.Remove(path.Join(spoolDir, l.call))
 	}
@@ -92,7 +97,7 @@ func (r *Recorder) recoverCall(l left) error {
 		end := m.Started
 		for i := range m.Segments {
 			s := &m.Segments[i]
-			if s.State == Live && !slices.Contains(l.files, s.File) {
+			if s.State == Live && !l.has(s.File) {
 				s.State = Failed // it never got to the disk
 			}
 			if at := m.Started.Add(time.Duration(s.T0MS+float64(s.DurationMS)) * time.Millisecond); at.After(end) {
@@ -107,10 +112,20 @@ func (r *Recorder) recoverCall(l left) error {
 	return nil
 }
 
+// has reports whether there is a spool of a file.
+func (l left) has(file string) bool {
+	return slices.Contains(l.files, file) || slices.Contains(l.files, spoolName(file, true))
+}
+
 // recoverFile finalises one spool, or puts it aside when it can't be read.
-func (r *Recorder) recoverFile(b *book, call, file string) error {
-	err := r.finalise(b, call, file, Recovered)
+func (r *Recorder) recoverFile(b *book, call, spool string) error {
+	file := strings.TrimSuffix(spool, sealedExtension)
+	err := r.finalise(b, call, spool, Recovered)
 	if err == nil || r.work.Err() != nil {
+		return err
+	}
+	if errors.Is(err, seal.ErrNoIdentity) {
+		b.update(func(m *Manifest) { m.locked(file) })
 		return err
 	}
 	if !errors.Is(err, errDamaged) {
@@ -120,7 +135,7 @@ func (r *Recorder) recoverFile(b *book, call, file string) error {
 	if e := r.root.MkdirAll(aside, dirMode); e != nil {
 		return fmt.Errorf("%w; put aside: %w", err, e)
 	}
-	if e := r.root.Rename(spoolPath(call, file), path.Join(aside, file)); e != nil {
+	if e := r.root.Rename(spoolPath(call, spool), path.Join(aside, spool)); e != nil {
 		return fmt.Errorf("%w; put aside: %w", err, e)
 	}
 	b.update(func(m *Manifest) {
@@ -129,4 +144,16 @@ func (r *Recorder) recoverFile(b *book, call, file string) error {
 		}
 	})
 	return err
+}
+
+// locked notes that a file's spool is whole and waits for a key. All that is
+// known of one that the manifest does not list is its name.
+func (m *Manifest) locked(file string) {
+	if s := m.segment(file); s != nil {
+		s.State = Locked
+		return
+	}
+	if validFileName(file) {
+		m.Segments = append(m.Segments, Segment{File: file, State: Locked, Gaps: []Gap{}})
+	}
 }

@@ -59,20 +59,22 @@ func newSegmentWriter(k *track, f placed) (*segmentWriter, error) {
 		w.segment.File = m.name(k.number, k.Source, w.format.extension())
 		m.Segments = append(m.Segments, w.segment)
 	})
-	file, err := r.recorder.create(r.recorder.root, spoolPath(r.call.ID, w.segment.File))
+	name := spoolPath(r.call.ID, spoolName(w.segment.File, r.key != nil))
+	file, err := r.recorder.create(r.recorder.root, name)
 	if err == nil {
 		w.file = file
 		w.spool, err = newSpool(file, spoolHeader{
 			Version: spoolVersion, Call: r.call.ID, Room: r.call.Room, Format: w.format, Segment: w.segment,
 		})
 		if err == nil {
+			w.spool.key = r.key
 			err = syncDir(r.recorder.root, path.Join(spoolDir, r.call.ID))
 		}
 	}
 	if err != nil {
 		if file != nil {
 			_ = file.Close()
-			_ = r.recorder.root.Remove(spoolPath(r.call.ID, w.segment.File))
+			_ = r.recorder.root.Remove(name)
 		}
 		r.book.update(func(m *Manifest) {
 			m.Segments = slices.DeleteFunc(m.Segments, func(s Segment) bool { return s.File == w.segment.File })

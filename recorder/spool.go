@@ -8,6 +8,8 @@ import (
 	"hash/crc32"
 	"io"
 	"strings"
+
+	"consilium/internal/seal"
 )
 
 // spoolTag is the name of the tag that holds a spoolHeader.
@@ -24,15 +26,26 @@ type spoolHeader struct {
 
 const spoolVersion = 1
 
+// errVersion says that a newer program wrote a spool.
+var errVersion = fmt.Errorf("%w or newer", errDamaged)
+
+// known returns an error if this program can't tell what the spool holds.
+func (h *spoolHeader) known() error {
+	if h.Version != spoolVersion {
+		return fmt.Errorf("%w: the spool is of version %d and this program knows version %d only", errVersion, h.Version, spoolVersion)
+	}
+	return nil
+}
+
 // parseSpoolDescription reads what marshalSpoolHeader wrote; nil if it is
-// damaged or of a version not known.
+// damaged.
 func parseSpoolDescription(description string) *spoolHeader {
 	sum, text, _ := strings.Cut(description, " ")
 	if fmt.Sprintf("%08x", crc32.ChecksumIEEE([]byte(text))) != sum {
 		return nil
 	}
 	var h spoolHeader
-	if json.Unmarshal([]byte(text), &h) != nil || h.Version != spoolVersion {
+	if json.Unmarshal([]byte(text), &h) != nil {
 		return nil
 	}
 	return &h
@@ -57,8 +70,10 @@ type spoolFile interface {
 // is written to it.
 type spool struct {
 	file    spoolFile
-	header  []byte // until written
-	record  []byte // written last, reused
+	key     seal.Key // nil: not sealed; set before the first write
+	header  []byte   // until written
+	record  []byte   // written last, reused
+	sealed  []byte   // the same, sealed
 	pending []block
 	bytes   int // of pending
 	written int64
@@ -138,6 +153,12 @@ func (s *spool) flush() error {
 	record, err := appendCluster(append(s.record[:0], s.header...), s.pending)
 	if err == nil {
 		s.record = record
+		if s.key != nil {
+			record, err = appendSealed(s.sealed[:0], s.key, record)
+			s.sealed = record
+		}
+	}
+	if err == nil {
 		var n int
 		n, err = s.file.Write(record)
 		s.written += int64(n)

@@ -27,12 +27,20 @@ var (
 )
 
 // validCall reports whether a call id can be the name of a directory.
-func validCall(id string) bool { return callPattern.MatchString(id) }
+func validCall(id string) bool { return callPattern.MatchString(id) && id != chainName }
 
 // validFileName reports whether name is one the recorder gives to files.
 func validFileName(name string) bool { return filePattern.MatchString(name) }
 
 func spoolPath(call, file string) string { return path.Join(spoolDir, call, file) }
+
+// spoolName is the name of the spool of a file.
+func spoolName(file string, sealed bool) string {
+	if sealed {
+		return file + sealedExtension
+	}
+	return file
+}
 
 // createFile makes a file that is not there, or empties it.
 func createFile(root *os.Root, name string) (spoolFile, error) {

@@ -321,7 +321,7 @@ func (k *track) closeSegment() {
 	}
 	r := k.recording
 	r.wg.Go(func() {
-		if err := r.recorder.finalise(r.book, r.call.ID, w.segment.File, Final); err != nil {
+		if err := r.recorder.finalise(r.book, r.call.ID, spoolName(w.segment.File, r.key != nil), Final); err != nil {
 			r.recorder.log.Error("segment not finalised, its spool stays", "call", r.call.ID, "file", w.segment.File, "error", err)
 			if r.recorder.work.Err() == nil {
 				r.fail(k.Track, codeOf(err), reason(err))
