@@ -15,7 +15,7 @@ const clockTick = 10 * time.Millisecond
 
 func (c *child) proc(name string) string {
 	c.t.Helper()
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", c.cmd.Process.Pid, name))
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", c.Cmd.Process.Pid, name))
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func (c *child) descriptors() int { return len(c.links()) }
 // links are what the descriptors of the server lead to.
 func (c *child) links() []string {
 	c.t.Helper()
-	dir := fmt.Sprintf("/proc/%d/fd", c.cmd.Process.Pid)
+	dir := fmt.Sprintf("/proc/%d/fd", c.Cmd.Process.Pid)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		c.t.Fatal(err)

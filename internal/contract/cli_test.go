@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"consilium/internal/testserver"
 )
 
 const (
@@ -158,7 +160,7 @@ func TestDevServesWithoutAnyConfiguration(t *testing.T) {
 			lines <- s.Text()
 		}
 	}()
-	c := &child{t: t, URL: "http://127.0.0.1:8080"}
+	c := &child{t: t, Server: &testserver.Server{URL: "http://127.0.0.1:8080"}}
 	for _, who := range []string{"doctor", "patient"} {
 		line := next(t, lines, &log)
 		token, ok := strings.CutPrefix(line, who+": http://127.0.0.1:8080/r/demo#")

@@ -191,7 +191,7 @@ func TestProbeNamesTheIssuerOfACertificateThatNobodyTrusts(t *testing.T) {
 	c := serve(t, options{
 		"tls.mode": "files", "tls.cert_file": prefix + ".crt", "tls.key_file": prefix + ".key",
 	})
-	url := strings.Replace(c.URL, "http", "https", 1)
+	url := c.URL
 	token := joinToken(t, "room", "anna", "patient")
 	p := readProbe(t, command(t, nil, "probe", url, "--token", token, "--json"))
 	p.wantFailure(t, "CERT_UNTRUSTED")

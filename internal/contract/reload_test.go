@@ -28,7 +28,7 @@ func serveFile(t *testing.T, prefix string, lines ...string) *reloading {
 	r := &reloading{file: filepath.Join(t.TempDir(), "config.yaml")}
 	r.write(t, prefix, lines...)
 	r.child = serve(t, options{"config": r.file, "log.format": "json", "http.public_url": "https://video.hospital.example"})
-	r.address = strings.TrimPrefix(r.URL, "http://")
+	r.address = r.TCP.String()
 	return r
 }
 

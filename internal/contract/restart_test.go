@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"consilium/internal/bot"
+	"consilium/internal/testserver"
 )
 
 func TestSIGTERMDrainsAndARestartRemembers(t *testing.T) {
@@ -28,7 +29,7 @@ func TestSIGTERMDrainsAndARestartRemembers(t *testing.T) {
 	_ = c.cmd.Process.Signal(syscall.SIGTERM)
 	go c.watchDrain(joinToken(t, "late", "late", "patient"), seen)
 	<-c.ended
-	if took := time.Since(began); took > stopTime {
+	if took := time.Since(began); took > testserver.StopTime {
 		t.Errorf("the stop took %v", took)
 	}
 	if code := c.cmd.ProcessState.ExitCode(); code != 0 {
