@@ -55,24 +55,6 @@ func List(dir string) ([]Summary, error) {
 	return list, nil
 }
 
-func summary(root *os.Root, id string) Summary {
-	m, err := loadManifest(root, path.Join(recordingsDir, id))
-	if err != nil {
-		return Summary{ID: id, Problem: err.Error()}
-	}
-	s := Summary{
-		ID: id, Room: m.Room, ExternalID: m.ExternalID, State: m.State,
-		Started: m.Started, Ended: m.Ended, Participants: len(m.Participants),
-	}
-	for _, f := range m.Segments {
-		if f.State == Final || f.State == Recovered {
-			s.Files++
-			s.Bytes += f.Bytes
-		}
-	}
-	return s
-}
-
 // Show returns the manifest of a recording. The error wraps fs.ErrNotExist if
 // there is no such recording.
 func Show(dir, id string) (Manifest, error) {

@@ -1,0 +1,71 @@
+package recorder
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+)
+
+// IDs returns the ids of the recordings under the data directory dir, in no
+// order. A directory without recordings has none.
+func IDs(dir string) ([]string, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("recorder: open data directory: %w", err)
+	}
+	defer root.Close()
+	entries, err := fs.ReadDir(root.FS(), recordingsDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("recorder: list recordings: %w", err)
+	}
+	var ids []string
+	for _, e := range entries {
+		if e.IsDir() && validCall(e.Name()) {
+			ids = append(ids, e.Name())
+		}
+	}
+	return ids, nil
+}
+
+// Summarize returns the line of one recording and who took part in it. A
+// manifest that can't be read is a Problem of the line. The error wraps
+// fs.ErrNotExist if there is no such recording.
+func Summarize(dir, id string) (Summary, []Participant, error) {
+	root, err := openCall(dir, id)
+	if err != nil {
+		return Summary{}, nil, err
+	}
+	defer root.Close()
+	m, err := loadManifest(root, ".")
+	if err != nil {
+		return Summary{ID: id, Problem: err.Error()}, nil, nil
+	}
+	return summaryOf(id, m), m.Participants, nil
+}
+
+func summary(root *os.Root, id string) Summary {
+	m, err := loadManifest(root, path.Join(recordingsDir, id))
+	if err != nil {
+		return Summary{ID: id, Problem: err.Error()}
+	}
+	return summaryOf(id, m)
+}
+
+func summaryOf(id string, m Manifest) Summary {
+	s := Summary{
+		ID: id, Room: m.Room, ExternalID: m.ExternalID, State: m.State,
+		Started: m.Started, Ended: m.Ended, Participants: len(m.Participants),
+	}
+	for _, f := range m.Segments {
+		if f.State == Final || f.State == Recovered {
+			s.Files++
+			s.Bytes += f.Bytes
+		}
+	}
+	return s
+}
