@@ -1,0 +1,102 @@
+package e2e
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"consilium/internal/browser"
+	"consilium/internal/media"
+	"consilium/internal/testmedia"
+	"consilium/recorder"
+)
+
+// Most of a track that may be missing.
+const (
+	killLoss  = time.Second
+	powerLoss = 5 * time.Second
+)
+
+// A server is killed at a random moment of a call of four, and started again
+// on what it left. What is missing is read from the numbers in the pictures
+// and in the sound, against what was due to be sent when the kill was.
+func TestAServerThatIsKilledLosesAtMostASecondOfEveryTrack(t *testing.T) {
+	binary, clips := buildProgram(t), numbered(t)
+	browsers := []*browser.Browser{
+		browser.Start(t, browser.Options{}), browser.Start(t, browser.Options{Kind: browser.Firefox}),
+	}
+	rounds, played := 3, 1
+	if *soak {
+		rounds, played = 20, 20
+	}
+	for round := range rounds {
+		t.Run(fmt.Sprintf("round %d", round+1), func(t *testing.T) {
+			t.Parallel()
+			data := filepath.Join(t.TempDir(), "data")
+			p := startProgram(t, binary, data)
+			call, start := p.talk(clips)
+			killed := p.kill()
+
+			again := startProgram(t, binary, data)
+			m := again.manifest(call, recorder.Recovered)
+			again.wantLoss(m, killed.Sub(start), killLoss)
+			if round < played {
+				again.playsIn(browsers, call, m)
+			}
+		})
+	}
+}
+
+// talk holds a call of four for some seconds and returns its id and when the
+// clips began.
+func (p *program) talk(clips map[media.Source]*testmedia.Clip) (call string, start time.Time) {
+	p.t.Helper()
+	start = time.Now()
+	bots := p.meet("room", clips, identities(4), start)
+	timer := time.NewTimer(time.Second + rand.N(5*time.Second))
+	defer timer.Stop()
+	<-timer.C
+	return bots[0].Snapshot().Welcome.Call, start
+}
+
+// wantLoss compares every track of a call of four with what was sent until the
+// server was gone.
+func (p *program) wantLoss(m recorder.Manifest, sent, most time.Duration) {
+	p.t.Helper()
+	if len(m.Segments) != 8 {
+		p.t.Errorf("%d files, want sound and picture of four", len(m.Segments))
+	}
+	if sent > numberedTime {
+		p.t.Fatalf("the call took %v, longer than there are numbers", sent)
+	}
+	for _, s := range m.Segments {
+		k := p.keptOf(m.Call, s)
+		lost := sent - k.until
+		p.t.Logf("kill at %6.3f s: %s %s kept %.3f to %.3f s, lost %.3f s, %d numbers missing between",
+			sent.Seconds(), s.Participant, s.Source, k.from.Seconds(), k.until.Seconds(), lost.Seconds(), k.missing)
+		if lost > most || lost < -2*pictureTime {
+			p.t.Errorf("%s %s: %v of what was sent are missing, want at most %v", s.Participant, s.Source, lost, most)
+		}
+		if k.missing > 0 {
+			p.t.Errorf("%s %s: %d numbers are missing between the first and the last", s.Participant, s.Source, k.missing)
+		}
+		if s.State != recorder.Recovered || s.SHA256 == "" {
+			p.t.Errorf("%s is %s with checksum %q", s.File, s.State, s.SHA256)
+		}
+	}
+}
+
+// playsIn plays and seeks every file in real browsers.
+func (p *program) playsIn(browsers []*browser.Browser, call string, m recorder.Manifest) {
+	p.t.Helper()
+	for _, b := range browsers {
+		window := p.look(b, string(b.Kind), "/", browser.PageOptions{})
+		window.allowPlayback(call)
+		for _, s := range m.Segments {
+			window.Goto(p.url + "/v1/recordings/" + call + "/files/" + s.File)
+			window.seeks(s.File, float64(s.DurationMS)/1000)
+		}
+	}
+}
