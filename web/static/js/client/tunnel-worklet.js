@@ -32,10 +32,12 @@ const RATE = 48000; // of what comes
 const RING = RATE * 4; // samples
 const START = 0.08; // seconds of sound to have before playing begins
 const MARGIN = { least: 0.02, most: 0.2, more: 0.02, less: 0.005 }; // seconds
-const WINDOW = 2; // seconds over which the least of the buffer is taken
+const WINDOW = 1; // seconds over which the least of the buffer is taken
 const RELAX = 10; // seconds without an underrun after which the margin shrinks
-const HURRY = 1.02; // speed at which too much delay is played away
-const TOO_MUCH = 0.6; // seconds beyond which it is skipped
+const SPARE = 0.015; // seconds beyond the margin that may stay
+const HURRY = { share: 0.4, most: 0.06 }; // of the excess a second; and how much faster at most
+const TOO_MUCH = 0.2; // seconds of excess that are skipped
+const MOST = 0.45; // seconds of sound that may ever wait: a device that is too slow to play skips
 const TELL_EVERY = 0.1; // seconds between two reports of where we are
 
 /**
@@ -79,7 +81,7 @@ class JitterBuffer extends Base {
       if (at + i >= this.#read) this.#ring[(at + i) % RING] = samples[i];
     }
     this.#write = Math.max(this.#write, at + samples.length);
-    if (this.#write - this.#read > RING - RATE / 2) this.#read = this.#write - START * RATE;
+    if (this.#write - this.#read > MOST * RATE) this.#read = this.#write - (START + this.#margin) * RATE;
   }
 
   /** It ran dry and the same stream goes on: the network was late. */
@@ -126,7 +128,7 @@ class JitterBuffer extends Base {
   #adapt() {
     const excess = this.#least / RATE - this.#margin;
     if (excess > TOO_MUCH) this.#read += excess * RATE;
-    this.#speed = excess > 0.015 && excess <= TOO_MUCH ? HURRY : 1;
+    this.#speed = excess > SPARE && excess <= TOO_MUCH ? 1 + Math.min(HURRY.most, excess * HURRY.share) : 1;
     if (this.#calm > RELAX * scope.sampleRate) {
       this.#margin = Math.max(MARGIN.least, this.#margin - MARGIN.less);
       this.#calm = 0;
