@@ -13,7 +13,8 @@ import (
 // frame is one picture or one audio packet, as a decoder wants it.
 type frame struct {
 	data          []byte
-	rtp           int64 // unwrapped RTP timestamp
+	rtp           int64  // unwrapped RTP timestamp
+	ssrc          uint32 // whose RTP clock rtp is
 	arrival       time.Time
 	keyframe      bool
 	width, height int    // of a keyframe, 0 if not known
@@ -25,8 +26,9 @@ type frame struct {
 
 // assembler puts packets in order and makes frames of them. It waits for a
 // missing packet by time; when it is lost, video is dropped up to the next
-// keyframe, because every picture until then would be damaged. It is pure: it
-// starts nothing and asks no clock.
+// picture that refers to nothing missing, mostly a keyframe, because every
+// picture until then would be damaged. It is pure: it starts nothing and asks
+// no clock.
 //
 // An assembler owns the packets given to it until it releases them.
 type assembler struct {
@@ -48,7 +50,8 @@ type assembler struct {
 	current  frame
 	size     int
 	needKey  bool
-	picture  pictureID
+	unsure   bool // packets are missing; the next picture tells what they were
+	picture  pictureState
 
 	lastKey  time.Time // arrival of the last keyframe
 	newest   time.Time // arrival of the newest packet
@@ -162,7 +165,7 @@ func (a *assembler) skipHole(now time.Time, flush bool) bool {
 	}
 	a.lost += first.Sequence - a.next
 	a.next = first.Sequence
-	a.spoil(cmp.Or(a.lossReason, GapLost))
+	a.lose(cmp.Or(a.lossReason, GapLost))
 	a.lossReason = ""
 	return true
 }
@@ -218,19 +221,14 @@ func (a *assembler) feed(p *media.Packet) {
 		a.finish() // the marker is only a hint (RFC 3550, 5.1)
 	}
 	if !a.inFrame {
-		start := codec.StartOf(a.name, p.Payload)
-		if start != codec.Key && (start == codec.Middle && !a.complete || a.needKey) {
-			a.needKey, a.complete = true, p.Header.Marker
-			if start == codec.Frame {
-				a.dropped++
-			}
+		if !a.begins(p.Payload) {
+			a.complete = p.Header.Marker
 			return
 		}
-		a.inFrame, a.size = true, 0
-		a.current = frame{rtp: rtp, arrival: p.Arrival}
+		a.inFrame, a.unsure, a.size = true, false, 0
+		a.current = frame{rtp: rtp, ssrc: p.Header.SSRC, arrival: p.Arrival}
 	}
 	a.complete = false
-	a.picture.learn(a.name, p.Payload)
 	a.size += len(p.Payload)
 	if err := a.build.add(p.Payload); err != nil || a.size > maxFrameSize {
 		a.spoil(GapLost)
@@ -241,6 +239,37 @@ func (a *assembler) feed(p *media.Packet) {
 	}
 }
 
+// begins reports whether a frame that can be decoded begins with payload.
+func (a *assembler) begins(payload []byte) bool {
+	start := codec.StartOf(a.name, payload)
+	a.picture.begin(a.name, payload)
+	switch {
+	case start == codec.Key:
+		return true
+	case a.needKey:
+	case start == codec.Middle && a.unsure:
+		// The rest of a picture whose begin is missing.
+		a.picture.spoiled()
+		return false
+	case start == codec.Middle && !a.complete:
+		a.needKey = true
+		return false
+	default:
+		switch a.picture.judge(a.name, payload, a.unsure) {
+		case sound:
+			return true
+		case skip:
+			a.unsure = true // it will not be the last one
+		case broken:
+			a.needKey = true
+		}
+	}
+	if start == codec.Frame {
+		a.dropped++
+	}
+	return false
+}
+
 func (a *assembler) feedAudio(p *media.Packet, rtp int64) {
 	if opusDuration(p.Payload) == 0 {
 		a.dropped++
@@ -248,7 +277,7 @@ func (a *assembler) feedAudio(p *media.Packet, rtp int64) {
 	}
 	a.sound.add(p.Payload)
 	a.put(frame{
-		data: a.sound.take(), rtp: rtp, arrival: p.Arrival, keyframe: true, level: p.Level, hasLevel: p.HasLevel,
+		data: a.sound.take(), rtp: rtp, ssrc: p.Header.SSRC, arrival: p.Arrival, keyframe: true, level: p.Level, hasLevel: p.HasLevel,
 	})
 }
 
@@ -261,7 +290,8 @@ func (a *assembler) finish() {
 		a.complete = true
 		return
 	}
-	f.rtp, f.arrival = a.current.rtp, a.current.arrival
+	f.rtp, f.ssrc, f.arrival = a.current.rtp, a.current.ssrc, a.current.arrival
+	a.picture.finished(f.keyframe)
 	a.put(f)
 }
 
@@ -279,11 +309,26 @@ func (a *assembler) spoil(reason string) {
 		a.dropped++
 	}
 	a.build.reset()
-	a.inFrame, a.complete, a.picture = false, false, pictureID{}
+	a.inFrame, a.complete, a.unsure, a.picture = false, false, false, pictureState{}
 	a.needKey = !a.audio()
 	if reason != "" {
 		a.missing = reason
 	}
+}
+
+// lose drops the current frame because packets are missing. Where pictures
+// tell what they refer to, the next one decides what can be decoded.
+func (a *assembler) lose(reason string) {
+	if a.needKey || !a.picture.known {
+		a.spoil(reason)
+		return
+	}
+	if a.inFrame {
+		a.dropped++
+		a.picture.spoiled()
+	}
+	a.build.reset()
+	a.inFrame, a.complete, a.unsure, a.missing = false, false, true, reason
 }
 
 // wantsKeyframe reports whether a keyframe should be asked for: none to go on

@@ -2,75 +2,81 @@ package recorder
 
 import (
 	"math"
-	"slices"
 	"time"
-
-	"consilium/internal/media"
 )
 
-// Limits of trust in sender reports.
+// Limits of trust between the tracks of a session.
 const (
-	reportsKept = 20              // a median of them is taken
-	peerWindow  = 5 * time.Minute // clocks drift: only segments that begin together are compared
-	maxDisagree = 2 * time.Second // from arrival; beyond it the sender's clock is not believed
-	ntpSecond   = int64(1_000_000_000)
+	peerWindow  = float64(5 * time.Minute / time.Millisecond) // between segments that may be compared
+	maxDisagree = float64(2 * time.Second / time.Millisecond) // from arrival; beyond it the sender's clock is not believed
 )
 
-// ntpNanoseconds turns an NTP timestamp (RFC 5905, 6) into ns since 1900.
-func ntpNanoseconds(ntp uint64) int64 {
-	return int64(ntp>>32)*ntpSecond + int64((ntp&0xFFFFFFFF)*uint64(ntpSecond)>>32)
-}
-
-// senderClock derives, from sender reports, when the first moment of a segment
-// was on the sender's own clock. The median keeps one odd report from mattering.
-type senderClock struct {
-	starts []int64 // ns since 1900, one for each report
-}
-
-// add takes a report; position is the file time of its RTP timestamp.
-func (c *senderClock) add(r media.SenderReport, position time.Duration) {
-	if r.NTP == 0 || len(c.starts) >= reportsKept {
-		return
-	}
-	c.starts = append(c.starts, ntpNanoseconds(r.NTP)-int64(position))
-}
-
-func (c *senderClock) start() (ntp int64, reports int) {
-	if len(c.starts) == 0 {
-		return 0, 0
-	}
-	sorted := slices.Sorted(slices.Values(c.starts))
-	return sorted[len(sorted)/2], len(sorted)
-}
-
-// place computes T0MS of every segment. By arrival alone a camera seems later
-// than the microphone next to it, by its encoder's and pacer's delay. Sender
-// reports tie both to one clock of the sender; the one that travelled fastest
-// ties that clock to ours.
+// place computes T0MS and DriftPPM of every segment.
+//
+// By arrival alone a camera seems later than the microphone next to it, by its
+// encoder's and pacer's delay. Sender reports tie both to one clock of the
+// sender; whatever of his travelled fastest, a report or a medium, ties that
+// clock to ours. What is left is the shortest one-way delay, the same for all
+// tracks of a participant.
 func place(segments []Segment) {
 	for i := range segments {
 		s := &segments[i]
 		if s.Clock == nil {
 			continue
 		}
-		s.T0MS, s.T0Source = s.Clock.ArrivalMS, T0Arrival
+		s.T0MS, s.T0Source, s.DriftPPM = s.Clock.ArrivalMS, T0Arrival, s.Clock.ArrivalPPM
 		if s.Clock.Reports == 0 {
 			continue
 		}
-		fastest := math.Inf(1)
+		fastest, longest := math.Inf(1), s
 		for j := range segments {
 			p := &segments[j]
-			if p.Clock == nil || p.Clock.Reports == 0 || p.Session != s.Session ||
-				math.Abs(p.Clock.ArrivalMS-s.Clock.ArrivalMS) > float64(peerWindow.Milliseconds()) {
+			t0, ok := s.startBy(p)
+			if !ok {
 				continue
 			}
-			// The sender's clock is of no use but for differences; taking it
-			// relative to s keeps them exact in a float.
-			delay := p.Clock.ArrivalMS - float64(p.Clock.NTP-s.Clock.NTP)/1e6
-			fastest = min(fastest, delay)
+			fastest = min(fastest, t0)
+			if p.DurationMS > longest.DurationMS {
+				longest = p
+			}
 		}
-		if math.Abs(fastest-s.Clock.ArrivalMS) <= float64(maxDisagree.Milliseconds()) {
-			s.T0MS, s.T0Source = math.Round(fastest*1000)/1000, T0SenderReport
+		if math.IsInf(fastest, 1) {
+			continue
 		}
+		s.T0MS, s.T0Source = roundTo(fastest, 1e3), T0SenderReport
+		// One speed of the sender's clock for all his tracks: an error of it
+		// then moves them together and not apart.
+		s.DriftPPM = roundTo(((1+s.Clock.RTPPPM/1e6)*(1+longest.Clock.SenderPPM/1e6)-1)*1e6, 1e3)
 	}
+}
+
+// startBy returns the session time of s's first moment by the delays that its
+// peer p saw, and false if they tell nothing about it.
+func (s *Segment) startBy(p *Segment) (float64, bool) {
+	if p.Clock == nil || p.Clock.Reports == 0 || p.Session != s.Session {
+		return 0, false
+	}
+	begins, ends := p.Clock.ArrivalMS-peerWindow, p.Clock.ArrivalMS+float64(p.DurationMS)+peerWindow
+	if at := s.Clock.ArrivalMS; at < begins || at > ends {
+		return 0, false
+	}
+	// From p's first moment to s's, on the sender's clock. Where only one of
+	// the two saw that clock set, the other began on the clock as set.
+	apart := float64(s.Clock.NTP-p.Clock.NTP) / 1e6
+	switch {
+	case p.Clock.Steps > s.Clock.Steps:
+		apart -= p.Clock.StepMS
+	case s.Clock.Steps > p.Clock.Steps:
+		apart += s.Clock.StepMS
+	}
+	t0 := p.Clock.fastest() + apart*(1+p.Clock.SenderPPM/1e6)
+	return t0, math.Abs(t0-s.Clock.ArrivalMS) <= maxDisagree
+}
+
+// fastest returns the earlier of what reports and media say of the first moment.
+func (c *Clock) fastest() float64 {
+	if c.ReportMS == 0 { // of a version that did not look at it
+		return c.ArrivalMS
+	}
+	return min(c.ReportMS, c.ArrivalMS)
 }

@@ -384,8 +384,8 @@ func TestAVeryLongSilenceEndsTheFile(t *testing.T) {
 	if len(m.Segments) != 2 {
 		t.Fatalf("segments are %+v", m.Segments)
 	}
-	for i, t0 := range []float64{0, 18 * 60_000} {
-		near(t, "t0", m.Segments[i].T0MS, t0, 10)
-		near(t, "length", float64(m.Segments[i].DurationMS), 3000, 10)
+	for i, want := range []struct{ t0, length float64 }{{0, 603_000}, {18 * 60_000, 3000}} {
+		near(t, "t0", m.Segments[i].T0MS, want.t0, 10)
+		near(t, "length", float64(m.Segments[i].DurationMS), want.length, 10)
 	}
 }

@@ -20,13 +20,16 @@ type segmentWriter struct {
 	segment Segment
 	format  format
 	clock   senderClock
+	arrived envelope // of frames: file time; session time less it
+	guesses int      // the timeline's, when clock last heard of them
 
 	begin   time.Duration // place of file time 0 on the track's timeline
 	opened  time.Time     // when the oldest unflushed block came; zero if none
 	silence silenceFiller // audio
 	loud    activityMeter // audio
 	lastMS  int64
-	end     time.Duration // of the last frame, file time
+	end     time.Duration // of what is in the file, file time
+	heard   time.Duration // of the last frame that was sent
 	private []byte
 	size    SizeAt // current picture size
 
@@ -38,7 +41,7 @@ type segmentWriter struct {
 func newSegmentWriter(k *track, f placed) (*segmentWriter, error) {
 	r := k.recording
 	w := &segmentWriter{
-		track: k, begin: f.pos, private: f.private,
+		track: k, begin: f.pos, private: f.private, guesses: k.timeline.guesses,
 		format: format{
 			Codec: k.Codec, Width: f.width, Height: f.height, CodecPrivate: f.private,
 			TrackUID: newTrackUID(), WritingApp: "consilium " + r.recorder.config.Version,
@@ -90,28 +93,23 @@ func newTrackUID() uint64 {
 	return binary.BigEndian.Uint64(b[:])>>8 | 1
 }
 
-// arrivalMS is the session time of file time 0, by arrival.
-func (w *segmentWriter) arrivalMS() float64 {
-	t := w.track.timeline.start.Add(w.begin).Sub(w.track.recording.call.Started)
-	return float64(t.Microseconds()) / 1000
-}
-
 // full reports whether f belongs into a new file.
 func (w *segmentWriter) full(f placed) bool {
 	if !f.keyframe {
 		return false
 	}
 	pos := f.pos - w.begin
-	return pos >= segmentDuration || w.spool.written >= segmentBytes || pos-w.end > maxGapFill ||
+	return pos >= segmentDuration || w.spool.written >= segmentBytes || pos-w.heard > maxGapFill ||
 		!bytes.Equal(f.private, w.private)
 }
 
 // write puts f into the file, after the silence that belongs before it.
 func (w *segmentWriter) write(f placed, muted bool) error {
 	pos := f.pos - w.begin
-	if w.end > 0 {
+	if w.heard > 0 {
 		w.note(f, pos, muted)
 	}
+	w.arrive(f, pos)
 	if w.opened.IsZero() {
 		w.opened = time.Now()
 	}
@@ -120,6 +118,7 @@ func (w *segmentWriter) write(f placed, muted bool) error {
 	}
 	w.lastMS = max(w.lastMS, pos.Milliseconds())
 	w.end = time.Duration(w.lastMS) * time.Millisecond
+	w.heard = w.end
 	if f.keyframe && (f.width != w.size.Width || f.height != w.size.Height) {
 		w.size = SizeAt{MS: w.lastMS, Width: f.width, Height: f.height}
 		if len(w.segment.Sizes) < maxGaps {
@@ -131,25 +130,22 @@ func (w *segmentWriter) write(f placed, muted bool) error {
 }
 
 func (w *segmentWriter) writeAudio(f placed, pos time.Duration) error {
-	at := w.track.timeline.ticks(pos)
-	var err error
-	put := func(at int64, packet []byte) bool {
-		err = w.spool.write(block{ms: samplesToMS(at), keyframe: true, data: packet})
-		w.segment.Frames++
-		return err == nil
-	}
-	if !w.silence.before(at, put) {
+	due := w.track.timeline.ticks(pos)
+	err := w.fill(due)
+	if err != nil {
 		return err
 	}
-	length := opusDuration(f.data)
-	if at, ok := w.silence.place(at, length); ok {
+	if at, ok := w.silence.place(due, opusDuration(f.data)); ok {
 		w.loud.guess(samplesToMS(at), f.data)
 		if f.hasLevel {
 			w.loud.state(samplesToMS(at), f.level)
 		}
-		put(at, f.data)
+		err = w.writeSound(at, f.data)
+	} else {
+		w.track.dropped++ // it came after its time was filled
 	}
-	w.end = time.Duration(w.silence.cursor) * time.Second / opusRate
+	w.end = samplesToDuration(w.silence.cursor)
+	w.heard = w.end
 	return err
 }
 
@@ -157,7 +153,7 @@ func samplesToMS(samples int64) int64 { return (samples + opusRate/2000) * 1000 
 
 // note lists the gap before f, if there is one worth it.
 func (w *segmentWriter) note(f placed, pos time.Duration, muted bool) {
-	gap := Gap{MS: w.end.Milliseconds(), DurationMS: (pos - w.end).Milliseconds(), Reason: GapSilent}
+	gap := Gap{MS: w.heard.Milliseconds(), DurationMS: (pos - w.heard).Milliseconds(), Reason: GapSilent}
 	least := noteGap
 	switch {
 	case muted:
@@ -167,7 +163,7 @@ func (w *segmentWriter) note(f placed, pos time.Duration, muted bool) {
 	case f.gap != "":
 		gap.Reason = f.gap
 	}
-	if pos-w.end < least {
+	if pos-w.heard < least {
 		return
 	}
 	if len(w.segment.Gaps) >= maxGaps {
@@ -205,9 +201,7 @@ func (w *segmentWriter) close() error { return w.spool.close() }
 // snapshot describes the segment as it is now.
 func (w *segmentWriter) snapshot() Segment {
 	s := w.segment
-	clock := Clock{ArrivalMS: w.arrivalMS()}
-	clock.NTP, clock.Reports = w.clock.start()
-	s.Clock = &clock
+	s.Clock = w.describeClock()
 	s.DurationMS = w.end.Milliseconds()
 	s.Bytes = w.spool.written
 	s.Packets, s.PacketsLost = w.track.assembler.packetsN-w.packets0, w.track.assembler.lost-w.lost0

@@ -84,14 +84,20 @@ func TestSenderReportsPutLipsInSync(t *testing.T) {
 
 func TestAnInsaneSenderClockIsNotBelieved(t *testing.T) {
 	segments := []Segment{
-		{Session: "s", Clock: &Clock{ArrivalMS: 100, NTP: 5e9, Reports: 3}},
-		{Session: "s", Clock: &Clock{ArrivalMS: 120, NTP: 90e9, Reports: 3}}, // stepped between the two
+		{Session: "s", Clock: &Clock{ArrivalMS: 100, ReportMS: 90, NTP: 5e9, Reports: 3}},
+		{Session: "s", Clock: &Clock{ArrivalMS: 120, ReportMS: 115, NTP: 90e9, Reports: 3}}, // stepped between the two
 		{Session: "other", Clock: &Clock{ArrivalMS: 50}},
 		{Session: "s"},
+		{Session: "mad", Clock: &Clock{ArrivalMS: 9000, ReportMS: 200, NTP: 1e9, Reports: 9}},
 	}
 	place(segments)
-	if s := segments[0]; s.T0Source != T0Arrival || s.T0MS != 100 {
-		t.Errorf("placed at %v by %s", s.T0MS, s.T0Source)
+	for i, want := range map[int]float64{0: 90, 1: 115} {
+		if s := segments[i]; s.T0Source != T0SenderReport || s.T0MS != want {
+			t.Errorf("placed at %v by %s, not by its own reports", s.T0MS, s.T0Source)
+		}
+	}
+	if s := segments[4]; s.T0Source != T0Arrival || s.T0MS != 9000 {
+		t.Errorf("placed at %v by %s against all arrivals", s.T0MS, s.T0Source)
 	}
 	if s := segments[2]; s.T0Source != T0Arrival || s.T0MS != 50 {
 		t.Errorf("placed at %v by %s", s.T0MS, s.T0Source)

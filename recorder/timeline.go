@@ -1,6 +1,11 @@
 package recorder
 
-import "time"
+import (
+	"math"
+	"time"
+
+	"consilium/internal/media"
+)
 
 // Bounds of what timeline takes for a clock that stood still.
 const (
@@ -8,6 +13,8 @@ const (
 	holdGap       = 500 * time.Millisecond // a silence that makes it look twice
 	holdTime      = time.Second            // how long it looks
 	maxAhead      = 10 * time.Second       // an RTP clock further ahead of arrival has jumped
+	maxStray      = 2 * time.Second        // of a sender report's word from arrival
+	delayMemory   = 5 * time.Second        // how long a short way is remembered
 )
 
 // placed is a frame with its place in the file.
@@ -25,6 +32,11 @@ type placed struct {
 // A clock that stood still looks like a network that did, until the packets
 // the network held back come in a burst. So after a silence frames are held
 // for a second before the difference is believed.
+//
+// Another SSRC (another simulcast layer, a source that was replaced) has an
+// RTP clock that begins anywhere. Its frames are held as well: until a sender
+// report ties it to the same sender's clock as the one before or, after a
+// second, by arrival.
 type timeline struct {
 	rate int64 // Hz
 
@@ -33,14 +45,24 @@ type timeline struct {
 	start   time.Time     // arrival of file time 0, at the least delay seen
 	since   time.Time     // arrival of the first frame
 	fixed   bool          // the arrival window is over: start is final
-	moved   bool          // a correction was made: sender reports no longer apply
-	delay   time.Duration // arrival less file time, recently
+	guesses int           // corrections by arrival: what reports said no longer fits exactly
+	delay   time.Duration // arrival less file time, the least of late
 	last    frame
+
+	tie  tie                // of the stream of last
+	next media.SenderReport // of another stream; zero Arrival: none
 
 	held    []frame
 	heldEnd time.Time
 	gap     string
 	out     []placed // what push or release returned last
+}
+
+// tie is one instant on the sender's clock and in the file.
+type tie struct {
+	ntp   int64 // ns since 1900
+	pos   time.Duration
+	known bool
 }
 
 func (t *timeline) position(rtp int64) time.Duration {
@@ -54,8 +76,12 @@ func (t *timeline) ticks(d time.Duration) int64 {
 	return int64(d/time.Second)*t.rate + int64(d%time.Second)*t.rate/int64(time.Second)
 }
 
+// now returns the file time of a frame that would arrive at the instant at and
+// was on its way no longer than others lately.
+func (t *timeline) now(at time.Time) time.Duration { return at.Sub(t.start) - t.delay }
+
 // push takes the next frame in order of sequence and returns those whose place
-// is known. They are valid until push or release is called again.
+// is known. They are valid until push, report or release is called again.
 func (t *timeline) push(f frame) []placed {
 	if !t.started {
 		t.started, t.origin, t.start, t.since = true, f.rtp, f.arrival, f.arrival
@@ -63,24 +89,39 @@ func (t *timeline) push(f frame) []placed {
 		return t.only(t.settle(f))
 	}
 	if len(t.held) > 0 {
-		t.held = append(t.held, f)
-		if f.arrival.Before(t.heldEnd) {
-			return nil
+		if f.ssrc == t.held[0].ssrc {
+			t.held = append(t.held, f)
+			if f.arrival.Before(t.heldEnd) {
+				return nil
+			}
+			return t.release()
 		}
-		return t.release()
+		return append(t.release(), t.push(f)...)
+	}
+	if f.ssrc != t.last.ssrc {
+		t.hold(f)
+		if t.next.SSRC == f.ssrc && t.bridge(t.next) {
+			return t.settleHeld()
+		}
+		return nil
 	}
 	passed := f.arrival.Sub(t.last.arrival)
 	played := t.position(f.rtp) - t.position(t.last.rtp)
 	switch {
 	case played < 0 || played-max(passed, 0) > maxAhead:
 		// The clock jumped: believe the time that passed here.
-		t.shift(max(passed, 0) - played)
+		t.guess(max(passed, 0) - played)
 	case passed >= holdGap && passed-played >= holdGap:
-		t.held = append(t.held, f)
-		t.heldEnd = f.arrival.Add(holdTime)
+		t.hold(f)
 		return nil
 	}
 	return t.only(t.settle(f))
+}
+
+// hold keeps f, and what follows it, for a while.
+func (t *timeline) hold(f frame) {
+	t.held = append(t.held, f)
+	t.heldEnd = f.arrival.Add(holdTime)
 }
 
 // due is when held frames should be asked for; zero if none are held.
@@ -96,23 +137,78 @@ func (t *timeline) only(p placed) []placed {
 	return t.out
 }
 
+// report takes a sender report. It returns frames as push does, when the
+// report ties a new stream to the one before, and the file time of its RTP
+// timestamp, when it is about the stream of the frames placed last.
+func (t *timeline) report(r media.SenderReport) (frames []placed, pos time.Duration, ok bool) {
+	if !t.started || r.NTP == 0 {
+		return nil, 0, false
+	}
+	if r.SSRC != 0 && r.SSRC != t.last.ssrc {
+		t.next = r
+		if len(t.held) == 0 || t.held[0].ssrc != r.SSRC || !t.bridge(r) {
+			return nil, 0, false
+		}
+		frames = t.settleHeld()
+	}
+	if len(t.held) > 0 {
+		return nil, 0, false // not sure what the clock did
+	}
+	pos = t.position(nearest(t.last.rtp, r.RTP))
+	t.tie = tie{ntp: ntpNanoseconds(r.NTP), pos: pos, known: true}
+	return frames, pos, true
+}
+
+// nearest returns the unwrapped form of an RTP timestamp that is nearest to
+// another one.
+func nearest(to int64, rtp uint32) int64 { return to + int64(int32(rtp-uint32(to))) }
+
+// bridge moves the origin so that the held frames, of a new stream, follow the
+// old one as r, a report about the new one, says. It reports false, and moves
+// nothing, if nothing ties the old one or if arrival contradicts.
+func (t *timeline) bridge(r media.SenderReport) bool {
+	if !t.tie.known {
+		return false
+	}
+	want := t.tie.pos + time.Duration(ntpNanoseconds(r.NTP)-t.tie.ntp)
+	first := t.held[0]
+	move := want - t.position(nearest(first.rtp, r.RTP))
+	pos := t.position(first.rtp) + move
+	if stray := pos - t.now(first.arrival); stray < -maxStray || stray > maxStray || pos < t.position(t.last.rtp) {
+		return false
+	}
+	t.origin -= t.ticks(move)
+	t.tie = tie{ntp: ntpNanoseconds(r.NTP), pos: want, known: true}
+	return true
+}
+
 // release decides about the held frames and returns them, as push does.
 func (t *timeline) release() []placed {
 	if len(t.held) == 0 {
 		return nil
 	}
 	// How much later than before the gap the frames are, at best.
-	late := time.Duration(1<<63 - 1)
+	late := time.Duration(math.MaxInt64)
 	for _, f := range t.held {
-		late = min(late, f.arrival.Sub(t.start)-t.position(f.rtp)-t.delay)
+		late = min(late, t.now(f.arrival)-t.position(f.rtp))
 	}
-	if late >= holdGap*3/5 {
-		t.shift(late)
+	if t.held[0].ssrc != t.last.ssrc {
+		t.guess(max(late, t.position(t.last.rtp)-t.position(t.held[0].rtp)))
+		t.tie = tie{}
+	} else if late >= holdGap*3/5 {
+		t.guess(late)
 	}
+	return t.settleHeld()
+}
+
+// settleHeld gives the held frames their places.
+func (t *timeline) settleHeld() []placed {
 	out := make([]placed, 0, len(t.held))
+	t.last.ssrc = t.held[0].ssrc
 	for _, f := range t.held {
-		if played := t.position(f.rtp) - t.position(t.last.rtp); played < 0 || played > t.last.since(f)+maxAhead {
-			t.shift(t.last.since(f) - played)
+		passed, played := max(f.arrival.Sub(t.last.arrival), 0), t.position(f.rtp)-t.position(t.last.rtp)
+		if played < 0 || played > passed+maxAhead {
+			t.guess(passed - played)
 		}
 		out = append(out, t.settle(f))
 	}
@@ -120,13 +216,10 @@ func (t *timeline) release() []placed {
 	return out
 }
 
-// since is the time between the arrivals of two frames.
-func (f frame) since(next frame) time.Duration { return max(next.arrival.Sub(f.arrival), 0) }
-
-// shift moves what follows by d.
-func (t *timeline) shift(d time.Duration) {
+// guess moves what follows by d, because arrival says so.
+func (t *timeline) guess(d time.Duration) {
 	t.origin -= t.ticks(d)
-	t.gap, t.moved = GapClock, true
+	t.gap, t.guesses = GapClock, t.guesses+1
 }
 
 // settle gives f its place and learns from its arrival.
@@ -140,8 +233,10 @@ func (t *timeline) settle(f frame) placed {
 	} else {
 		t.fixed = true
 	}
-	// A slow average: what matters is a step of half a second.
-	t.delay += (delay - t.delay) / 32
+	// The least delay of late: it falls at once and rises slowly, so that it
+	// follows two clocks that drift apart, and a longer way.
+	passed := min(max(f.arrival.Sub(t.last.arrival), 0), delayMemory)
+	t.delay = min(t.delay+time.Duration(float64(delay-t.delay)*passed.Seconds()/delayMemory.Seconds()), delay)
 	t.gap, t.last = "", f
 	return p
 }

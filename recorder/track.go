@@ -183,6 +183,9 @@ func (k *track) advance(now time.Time) {
 		k.write(k.timeline.release())
 	}
 	k.takeReports()
+	if k.out != nil && len(k.assembler.packets) == 0 && k.timeline.due().IsZero() {
+		k.keepUp(now)
+	}
 	if k.out != nil && !now.Before(k.out.flushAt()) {
 		k.failed(k.out.flush())
 	}
@@ -197,7 +200,7 @@ func (k *track) advance(now time.Time) {
 // due is when advance has something to do without a packet.
 func (k *track) due(now time.Time) time.Time {
 	due := now.Add(publishPeriod)
-	for _, t := range [...]time.Time{k.assembler.due(), k.timeline.due(), k.out.flushAt()} {
+	for _, t := range [...]time.Time{k.assembler.due(), k.timeline.due(), k.out.flushAt(), k.out.silentAt()} {
 		if !t.IsZero() && t.Before(due) {
 			due = t
 		}
@@ -220,15 +223,14 @@ func (k *track) report(r media.SenderReport) {
 }
 
 func (k *track) takeReports() {
-	if k.out == nil {
+	if k.out == nil && k.timeline.due().IsZero() {
 		return
 	}
 	for _, r := range k.pending {
-		// After a correction the RTP clock no longer tells when the file began.
-		if !k.timeline.moved {
-			near := k.timeline.last.rtp
-			rtp := near + int64(int32(r.RTP-uint32(near)))
-			k.out.clock.add(r, k.timeline.position(rtp)-k.out.begin)
+		frames, pos, ok := k.timeline.report(r)
+		k.write(frames)
+		if ok && k.out != nil {
+			k.out.report(r, pos)
 		}
 	}
 	k.pending = k.pending[:0]

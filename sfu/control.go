@@ -65,7 +65,7 @@ func (t *transport) senderReport(p controlPacket, in *inbound) bool {
 	if ssrc := binary.BigEndian.Uint32(p.body); ssrc == in.ssrc {
 		if u := t.upTrackOf(ssrc); u != nil {
 			sr := media.SenderReport{
-				Arrival: in.at, NTP: binary.BigEndian.Uint64(p.body[4:]), RTP: binary.BigEndian.Uint32(p.body[12:]),
+				SSRC: ssrc, Arrival: in.at, NTP: binary.BigEndian.Uint64(p.body[4:]), RTP: binary.BigEndian.Uint32(p.body[12:]),
 			}
 			t.clock.observe(sr)
 			u.senderReport(sr)

@@ -129,6 +129,7 @@ func (p *Packet) Release() {
 
 // SenderReport is the timing part of an RTCP sender report (RFC 3550, 6.4.1).
 type SenderReport struct {
+	SSRC    uint32    // of the stream whose RTP clock it is about; 0: not said
 	Arrival time.Time // server's monotonic clock
 	NTP     uint64    // sender's wall clock, 32.32 seconds since 1900
 	RTP     uint32    // the same instant in the track's RTP clock
