@@ -49,7 +49,6 @@ const (
 	segmentBytes       = 1 << 30
 	finaliseAtOnce     = 2
 	maxManifestBytes   = 64 << 20
-	defaultMinFree     = 512 << 20
 	defaultGrace       = 20 * time.Second
 	saveTicks          = 5               // of syncInterval, between writes of a changed manifest
 	syncInterval       = 2 * time.Second // a power cut loses this much
@@ -77,13 +76,4 @@ func codeOf(err error) event.Code {
 		return event.DiskFull
 	}
 	return event.RecorderFailed
-}
-
-// freeSpace returns the bytes a process without privileges may still write.
-func freeSpace(dir string) (uint64, error) {
-	var s syscall.Statfs_t
-	if err := syscall.Statfs(dir, &s); err != nil {
-		return 0, fmt.Errorf("ask for free space of %s: %w", dir, err)
-	}
-	return s.Bavail * uint64(s.Bsize), nil
 }

@@ -9,6 +9,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path"
@@ -24,9 +25,8 @@ import (
 type Config struct {
 	// Dir is the data directory; recordings and spools are made below it.
 	Dir string
-	// MinFree is how many bytes must be free for a call to be accepted; 0
-	// means 512 MiB.
-	MinFree uint64
+	// Space says from where on space is short, and what then happens.
+	Space Marks
 	// Grace is how long Run finalises after its context ended; what is not
 	// done then is recovered at the next start. 0 means 20 s.
 	Grace time.Duration
@@ -50,10 +50,11 @@ type Recorder struct {
 	// Replaced by tests.
 	create func(root *os.Root, name string) (spoolFile, error)
 	step   func(name string) // called when a step of finalising is durable
-	free   func(dir string) (uint64, error)
 
-	ready chan struct{} // closed when Arm may be called
-	slots chan struct{} // one for each finaliser at work
+	volume  *volume
+	ready   chan struct{} // closed when Arm may be called
+	closing chan struct{} // closed when no call may begin any more
+	slots   chan struct{} // one for each finaliser at work
 
 	// Set before ready.
 	root       *os.Root
@@ -82,17 +83,13 @@ func New(c Config) (*Recorder, error) {
 	if c.Dir == "" {
 		return nil, errors.New("recorder: no data directory")
 	}
-	if c.MinFree == 0 {
-		c.MinFree = defaultMinFree
-	}
 	if c.Grace == 0 {
 		c.Grace = defaultGrace
 	}
 	r := &Recorder{
 		config: c, log: c.Log, events: c.Events,
-		create: createFile, free: freeSpace,
-		step:  func(string) {},
-		ready: make(chan struct{}),
+		create: createFile, step: func(string) {}, volume: newVolume(c.Dir, c.Space),
+		ready: make(chan struct{}), closing: make(chan struct{}),
 		slots: make(chan struct{}, finaliseAtOnce),
 		open:  make(map[string]*call),
 	}
@@ -118,7 +115,7 @@ func (r *Recorder) Run(ctx context.Context) error {
 	defer r.root.Close()
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	r.work = work
+	r.work, r.volume.root = work, r.root
 
 	// What is left is found before any call can begin, so that a new spool
 	// is never taken for an old one.
@@ -127,6 +124,8 @@ func (r *Recorder) Run(ctx context.Context) error {
 		return fmt.Errorf("recorder: look for unfinished recordings: %w", err)
 	}
 	r.wg.Go(func() { r.recover(left) })
+	r.wg.Go(func() { r.volume.run(ctx) })
+	r.wg.Go(func() { r.watch(ctx) })
 	close(r.ready)
 	r.tend(ctx)
 	return r.shutdown(stop)
@@ -180,6 +179,7 @@ func (r *Recorder) shutdown(stop context.CancelFunc) error {
 	r.mu.Lock()
 	r.closed = true
 	r.mu.Unlock()
+	close(r.closing)
 	for _, c := range r.calls() {
 		if c.recording != nil {
 			c.recording.end(media.EndShutdown, time.Now())
@@ -249,18 +249,25 @@ func (r *Recorder) Arm(ctx context.Context, c media.Call) (*Recording, error) {
 }
 
 // arm does the work of Arm.
-func (r *Recorder) arm(c media.Call) (*Recording, error) {
+func (r *Recorder) arm(c media.Call) (recording *Recording, err error) {
 	if !validCall(c.ID) {
 		return nil, fmt.Errorf("call id %q can't name a directory", c.ID)
 	}
-	free, err := r.free(r.config.Dir)
-	if err != nil {
+	if err := r.volume.admit(); err != nil {
 		return nil, err
 	}
-	if free < r.config.MinFree {
-		return nil, fmt.Errorf("%w: %d MiB free, %d MiB needed", errDiskFull, free>>20, r.config.MinFree>>20)
-	}
+	var made []string
+	defer func() {
+		if err != nil { // a call that is refused leaves nothing behind
+			for _, dir := range made {
+				_ = r.root.Remove(dir)
+			}
+		}
+	}()
 	for _, dir := range []string{path.Join(recordingsDir, c.ID), path.Join(spoolDir, c.ID)} {
+		if _, err := r.root.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+			made = append(made, dir)
+		}
 		if err := r.root.MkdirAll(dir, dirMode); err != nil {
 			return nil, fmt.Errorf("make directory: %w", err)
 		}
@@ -268,7 +275,7 @@ func (r *Recorder) arm(c media.Call) (*Recording, error) {
 			return nil, err
 		}
 	}
-	recording := newRecording(r, c)
+	recording = newRecording(r, c)
 	if recording.book, err = r.acquire(c.ID, recording, r.newManifest(c)); err != nil {
 		return nil, err
 	}

@@ -4,8 +4,13 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
 	"path"
 	"slices"
+	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -22,6 +27,9 @@ type segmentWriter struct {
 	clock   senderClock
 	arrived envelope // of frames: file time; session time less it
 	guesses int      // the timeline's, when clock last heard of them
+
+	since    time.Time             // when it was opened
+	syncFail atomic.Pointer[error] // of sync; final for the file
 
 	begin   time.Duration // place of file time 0 on the track's timeline
 	opened  time.Time     // when the oldest unflushed block came; zero if none
@@ -41,7 +49,7 @@ type segmentWriter struct {
 func newSegmentWriter(k *track, f placed) (*segmentWriter, error) {
 	r := k.recording
 	w := &segmentWriter{
-		track: k, begin: f.pos, private: f.private, guesses: k.timeline.guesses,
+		track: k, since: time.Now(), begin: f.pos, private: f.private, guesses: k.timeline.guesses,
 		format: format{
 			Codec: k.Codec, Width: f.width, Height: f.height, CodecPrivate: f.private,
 			TrackUID: newTrackUID(), WritingApp: "consilium " + r.recorder.config.Version,
@@ -64,6 +72,11 @@ func newSegmentWriter(k *track, f placed) (*segmentWriter, error) {
 	})
 	name := spoolPath(r.call.ID, spoolName(w.segment.File, r.key != nil))
 	file, err := r.recorder.create(r.recorder.root, name)
+	if errors.Is(err, fs.ErrNotExist) { // somebody removed the directory
+		if err = r.recorder.root.MkdirAll(path.Join(spoolDir, r.call.ID), dirMode); err == nil {
+			file, err = r.recorder.create(r.recorder.root, name)
+		}
+	}
 	if err == nil {
 		w.file = file
 		w.spool, err = newSpool(file, spoolHeader{
@@ -192,8 +205,41 @@ func (w *segmentWriter) flush() error {
 // sync makes what was written durable. It may be called while the track's
 // goroutine writes, and after close.
 func (w *segmentWriter) sync() {
-	// An error shows at close, where the file is given up.
-	_ = w.file.Sync()
+	err := w.file.Sync()
+	if err == nil {
+		err = linked(w.file)
+	}
+	// The kernel tells an error of a sync once and forgets what it could not
+	// write: nothing that follows in this file would be safe.
+	if err != nil && !errors.Is(err, fs.ErrClosed) {
+		err = fmt.Errorf("sync spool: %w", err)
+		w.syncFail.CompareAndSwap(nil, &err)
+	}
+}
+
+// linked returns an error if an open file has no name any more: it would be
+// gone when it is closed.
+func linked(f spoolFile) error {
+	named, ok := f.(interface{ Stat() (fs.FileInfo, error) })
+	if !ok {
+		return nil
+	}
+	info, err := named.Stat()
+	if err != nil {
+		return err
+	}
+	if s, ok := info.Sys().(*syscall.Stat_t); ok && s.Nlink == 0 {
+		return errors.New("the file was removed")
+	}
+	return nil
+}
+
+// syncError returns the first error of sync.
+func (w *segmentWriter) syncError() error {
+	if err := w.syncFail.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 func (w *segmentWriter) close() error { return w.spool.close() }

@@ -69,6 +69,11 @@ func syncDir(root *os.Root, dir string) error {
 func replaceFile(root *os.Root, dir, name string, data []byte) error {
 	temp := path.Join(dir, "."+name+".tmp")
 	f, err := root.OpenFile(temp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, fileMode)
+	if errors.Is(err, fs.ErrNotExist) { // somebody removed the directory
+		if err = root.MkdirAll(dir, dirMode); err == nil {
+			f, err = root.OpenFile(temp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, fileMode)
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("create %s: %w", name, err)
 	}

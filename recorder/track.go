@@ -28,7 +28,9 @@ type track struct {
 	stopping atomic.Bool
 	ending   end
 
-	live atomic.Pointer[segmentWriter] // for sync
+	live    atomic.Pointer[segmentWriter] // for sync
+	alarmed atomic.Bool                   // a recording.failed of the track is not over
+	backlog backlog                       // the watcher's own
 
 	// Below: the goroutine's own.
 	assembler *assembler
@@ -47,6 +49,7 @@ type track struct {
 	announced bool
 	failures  int
 	retryAt   time.Time
+	withheld  bool // not recorded until the disk is well
 }
 
 type end struct {
@@ -189,7 +192,8 @@ func (k *track) advance(now time.Time) {
 	if k.out != nil && !now.Before(k.out.flushAt()) {
 		k.failed(k.out.flush())
 	}
-	if k.assembler.wantsKeyframe() && k.assembler.newest != k.askedAt && now.Sub(k.asked) >= keyframeRetry {
+	k.obey(now)
+	if !k.withheld && k.assembler.wantsKeyframe() && k.assembler.newest != k.askedAt && now.Sub(k.asked) >= keyframeRetry {
 		k.ask(now)
 	}
 	if now.Sub(k.published) >= publishPeriod {
@@ -256,14 +260,15 @@ func (k *track) write(frames []placed) {
 		k.wasMuted = k.muted
 		if !k.announced {
 			k.announced = true
-			k.announce()
+			k.alarmed.Store(false)
+			k.announce(false)
 		}
 	}
 }
 
 // openSegment begins a file with f, if it can begin with it.
 func (k *track) openSegment(f placed) bool {
-	if !f.keyframe || k.failures > reopenTries || time.Now().Before(k.retryAt) {
+	if !f.keyframe || !k.mayOpen() || k.failures > reopenTries || time.Now().Before(k.retryAt) {
 		k.assembler.needKey = k.Kind == media.Video
 		return false
 	}
@@ -283,10 +288,14 @@ func (k *track) openSegment(f placed) bool {
 }
 
 // announce reports that the track is being recorded: a frame was written.
-func (k *track) announce() {
+// resumed: it was not for a while, although it should have been.
+func (k *track) announce(resumed bool) {
 	k.recording.recorder.emit(k.recording.book, event.RecordingStarted, func(e *event.Event) {
 		e.Participant, e.Session, e.Track = k.Participant, k.Session, k.ID
 		e.Data["source"], e.Data["codec"] = string(k.Source), k.Codec
+		if resumed {
+			e.Data["resumed"] = true
+		}
 	})
 }
 
@@ -299,6 +308,10 @@ func (k *track) failed(err error) {
 	k.failures++
 	k.retryAt = time.Now().Add(reopenBackoff << min(k.failures-1, 4))
 	k.recording.recorder.log.Error("track not recorded", "call", k.recording.call.ID, "track", k.ID, "error", err)
+	if codeOf(err) == event.DiskFull {
+		k.recording.recorder.volume.full()
+	}
+	k.alarmed.Store(true)
 	k.recording.fail(k.Track, codeOf(err), reason(err))
 	k.assembler.needKey = k.Kind == media.Video
 	if k.out != nil {

@@ -158,9 +158,14 @@ type Calls struct {
 
 // Recording is how calls are kept.
 type Recording struct {
-	Enabled   bool   `yaml:"enabled"`
-	MinFree   Space  `yaml:"min_free"`
-	OnFailure string `yaml:"on_failure"` // warn or stop
+	Enabled  bool  `yaml:"enabled"`
+	LowSpace Space `yaml:"low_space"`
+	MinFree  Space `yaml:"min_free"`
+	Critical Space `yaml:"critical_space"`
+	Ballast  Space `yaml:"ballast"`
+	// Keep is how long recordings are kept after their call; 0: for ever.
+	Keep      time.Duration `yaml:"keep"`
+	OnFailure string        `yaml:"on_failure"` // warn or stop
 }
 
 // Webhook tells the medical information system what happens.
@@ -266,7 +271,10 @@ func Default() Config {
 		},
 		Recording: Recording{
 			Enabled:   true,
-			MinFree:   Space{Bytes: 2 << 30},
+			LowSpace:  Space{Percent: 15},
+			MinFree:   Space{Percent: 5},
+			Critical:  Space{Percent: 1},
+			Ballast:   Space{Bytes: 256 << 20},
 			OnFailure: OnFailureWarn,
 		},
 		Webhook: Webhook{Timeout: 5 * time.Second, RetryFor: time.Hour},
@@ -288,5 +296,7 @@ func Dev() Config {
 	c.Media.TCPPort = 8080
 	c.Media.LAN = true
 	c.Media.Loopback = true
+	c.Recording.MinFree = Space{Bytes: 512 << 20} // a laptop is fuller than a server
+	c.Recording.Ballast = Space{}
 	return c
 }

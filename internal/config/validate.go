@@ -28,6 +28,7 @@ func (c Config) Validate() error {
 	v.turn(c.TURN, c.Media)
 	v.signaling(c.Signaling, c.Calls)
 	v.calls(c.Calls)
+	v.duration("recording.keep", c.Recording.Keep, 0, 36500*day)
 	v.word("recording.on_failure", c.Recording.OnFailure, OnFailureWarn, OnFailureStop)
 	v.webhook(c.Webhook)
 	v.duration("journal.keep", c.Journal.Keep, day, 3650*day)

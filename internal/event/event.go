@@ -44,6 +44,7 @@ const (
 	RecordingStarted Type = "recording.started"
 	RecordingReady   Type = "recording.ready"
 	RecordingFailed  Type = "recording.failed"
+	RecordingSpace   Type = "recording.space"
 
 	ConsentGiven   Type = "consent.given"
 	ConsentRefused Type = "consent.refused"
@@ -73,7 +74,7 @@ func Types() []Type {
 		ICEConnected,
 		MediaFlowing, MediaStalled, MediaResumed, MediaTimeout,
 		QualityPoor, QualityRecovered,
-		RecordingArmed, RecordingStarted, RecordingReady, RecordingFailed,
+		RecordingArmed, RecordingStarted, RecordingReady, RecordingFailed, RecordingSpace,
 		ConsentGiven, ConsentRefused,
 		PrecheckCompleted,
 	}

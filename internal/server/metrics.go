@@ -30,6 +30,9 @@ func (s *Server) registerMetrics() error {
 	if s.tunnel != nil {
 		registerTunnel(r, s.tunnel)
 	}
+	if s.recorder != nil {
+		registerSpace(r, s.recorder)
+	}
 	if err := r.Err(); err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}

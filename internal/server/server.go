@@ -93,7 +93,7 @@ func New(cfg config.Config, log *slog.Logger) (_ *Server, err error) {
 	if cfg.Recording.Enabled {
 		s.alarm = s.newRecordingAlarm()
 		s.recorder, err = recorder.New(recorder.Config{
-			Dir: cfg.Data, MinFree: uint64(cfg.Recording.MinFree.Bytes),
+			Dir: cfg.Data, Space: spaceMarks(cfg.Recording),
 			Events: s.alarm, Log: log.With("part", "recorder"), Version: version(),
 		})
 		if err != nil {
