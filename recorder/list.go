@@ -70,11 +70,16 @@ func Show(dir, id string) (Manifest, error) {
 	return m, nil
 }
 
-// Open opens a finished media file of a recording for reading. The caller
-// closes it. The error wraps fs.ErrNotExist if there is no such recording or
-// file, or if the name is none the recorder gives.
+// Open opens a finished media file of a recording, or an exported one, for
+// reading. The caller closes it. The error wraps fs.ErrNotExist if there is no
+// such recording or file, or if the name is none the recorder gives.
 func Open(dir, id, file string) (*os.File, fs.FileInfo, error) {
-	if !validFileName(file) {
+	where := file
+	switch {
+	case validFileName(file):
+	case ValidExportName(file):
+		where = path.Join(ExportsDir, file)
+	default:
 		return nil, nil, fmt.Errorf("recorder: no file of that name: %w", fs.ErrNotExist)
 	}
 	root, err := openCall(dir, id)
@@ -83,10 +88,10 @@ func Open(dir, id, file string) (*os.File, fs.FileInfo, error) {
 	}
 	defer root.Close()
 	// Links are not ours; a FIFO would block the caller.
-	if info, err := root.Lstat(file); err != nil || !info.Mode().IsRegular() {
+	if info, err := root.Lstat(where); err != nil || !info.Mode().IsRegular() {
 		return nil, nil, fmt.Errorf("recorder: file %s of recording %s: %w", file, id, fs.ErrNotExist)
 	}
-	f, err := root.Open(file)
+	f, err := root.Open(where)
 	if err != nil {
 		return nil, nil, fmt.Errorf("recorder: file %s of recording %s: %w", file, id, err)
 	}
