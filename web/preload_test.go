@@ -16,7 +16,7 @@ var (
 
 func TestAPageNamesEveryModuleItNeedsAndEachExists(t *testing.T) {
 	h := newHandler(t, Config{})
-	for _, path := range []string{"/", "/r/room", "/admin", "/selftest"} {
+	for _, path := range []string{"/", "/r/room", "/admin", "/selftest", "/recordings/x"} {
 		t.Run(path, func(t *testing.T) {
 			page := text(t, get(t, h, path))
 			named := map[string]bool{}

@@ -36,8 +36,8 @@ const peerAbsent = 2 * time.Minute
 // roomName is what a room may be called, as in join tokens.
 var roomName = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,64}$`)
 
-// Handler serves the pages "/", "/r/{room}", "/admin" and "/selftest", and
-// their assets under "/assets/<hash of the whole tree>/", which may be cached
+// Handler serves the pages "/", "/r/{room}", "/admin", "/selftest" and
+// "/recordings/{id}", and their assets under "/assets/<hash of the whole tree>/", which may be cached
 // for ever. It reads and compresses every file once, here; an error means that
 // the tree is not complete. The handler is safe for concurrent use and answers
 // only GET and HEAD.
@@ -61,6 +61,8 @@ func Handler(c Config) (http.Handler, error) {
 		"GET /r/{room}": "call.html",
 		"GET /admin":    "admin.html",
 		"GET /selftest": "selftest.html",
+
+		"GET /recordings/{id}": "playback.html",
 	}
 	for pattern, name := range pages {
 		p, err := newPage(files, name, c.placeholders(assets.prefix))

@@ -110,7 +110,7 @@ func TestAssetsOfAPageExistUnderTheHashAndMayBeKeptForEver(t *testing.T) {
 func TestAChangedFileChangesEveryAddress(t *testing.T) {
 	tree := func(js string) fstest.MapFS {
 		files := fstest.MapFS{"js/a.js": {Data: []byte(js)}}
-		for _, p := range []string{"index", "call", "admin", "selftest"} {
+		for _, p := range []string{"index", "call", "admin", "selftest", "playback"} {
 			files[p+".html"] = &fstest.MapFile{Data: []byte(`<script src="%ASSETS%/js/a.js"></script>`)}
 		}
 		return files
@@ -130,7 +130,7 @@ func TestAChangedFileChangesEveryAddress(t *testing.T) {
 func TestATreeThatIsNotCompleteStopsTheStart(t *testing.T) {
 	whole := func() fstest.MapFS {
 		files := fstest.MapFS{}
-		for _, p := range []string{"index", "call", "admin", "selftest"} {
+		for _, p := range []string{"index", "call", "admin", "selftest", "playback"} {
 			files[p+".html"] = &fstest.MapFile{Data: []byte("%ASSETS%/")}
 		}
 		return files

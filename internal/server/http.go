@@ -73,6 +73,7 @@ func (s *Server) newHTTP() error {
 		return fmt.Errorf("web client: %w", err)
 	}
 	mux.Handle("/", pages)
+	mux.Handle("GET /recordings/{id}", pages) // its data come from the API
 	proxies, err := config.ParseNetworks("http.trusted_proxies", s.cfg.HTTP.TrustedProxies)
 	if err != nil {
 		return err

@@ -66,8 +66,7 @@ export class Administration {
    */
   constructor(origin, secret) {
     this.origin = origin;
-    const given = secret.trim();
-    this.#authorization = given.includes(':') ? `Basic ${base64(given)}` : `Bearer ${given}`;
+    this.#authorization = authorization(secret);
   }
 
   /**
@@ -112,6 +111,15 @@ export class Administration {
     if (!answer?.ok) throw new ApiError(answer?.status ?? 0);
     return answer;
   }
+}
+
+/**
+ * The header for what somebody typed.
+ * @param {string} secret  KEY:SECRET of an API key, or a token
+ */
+export function authorization(secret) {
+  const given = secret.trim();
+  return given.includes(':') ? `Basic ${base64(given)}` : `Bearer ${given}`;
 }
 
 /** @param {string} text */
