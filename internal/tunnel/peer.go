@@ -46,11 +46,12 @@ type peer struct {
 	stop    context.CancelFunc
 	wg      sync.WaitGroup
 
-	mu    sync.Mutex
-	ups   []*upLine
-	seats []seatLines
-	ssrcs map[uint16]uint32 // of the m-lines that receive video
-	asked map[uint16]time.Time
+	mu     sync.Mutex
+	closed bool
+	ups    []*upLine
+	seats  []seatLines
+	ssrcs  map[uint16]uint32 // of the m-lines that receive video
+	asked  map[uint16]time.Time
 }
 
 // seatLines are the m-lines of a seat; audio is nil for a screen.
@@ -190,6 +191,14 @@ func (p *peer) reports(ctx context.Context) {
 
 // receive reads a track of the SFU until the peer is closed.
 func (p *peer) receive(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return
+	}
+	p.wg.Add(1)
+	p.mu.Unlock()
+	defer p.wg.Done()
 	number, err := strconv.ParseUint(receiver.RTPTransceiver().Mid(), 10, 16)
 	if err != nil {
 		p.log.Error("m-line of a tunnel has no number", "mid", receiver.RTPTransceiver().Mid())
@@ -276,6 +285,9 @@ func (p *peer) address() netip.AddrPort {
 
 // close ends the peer and waits for its goroutines. It is called once.
 func (p *peer) close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
 	p.stop()
 	_ = p.pc.GracefulClose() // nothing can be done about a failure
 	_ = p.mux.Close()        // closes the PacketConn too
