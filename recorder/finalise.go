@@ -60,7 +60,11 @@ func (f finaliser) run(ctx context.Context, spoolPath, dir string, known *spoolH
 	src := io.ReadSeeker(file)
 	name := strings.TrimSuffix(path.Base(spoolPath), sealedExtension)
 	if name != path.Base(spoolPath) {
-		if src, err = openSealedSpool(file, f.keys); err != nil {
+		info, err := file.Stat()
+		if err != nil {
+			return final{}, fmt.Errorf("find size of spool: %w", err)
+		}
+		if src, err = openSealedSpool(file, info.Size(), f.keys); err != nil {
 			return final{}, fmt.Errorf("open sealed spool %s: %w", name, err)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"consilium/internal/seal"
 )
@@ -63,18 +62,14 @@ type sealedSpool struct {
 
 // openSealedSpool opens every record once. The error wraps seal.ErrNoIdentity if
 // none of the keys opens any.
-func openSealedSpool(src *os.File, keys []seal.Key) (*sealedSpool, error) {
-	info, err := src.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("find size: %w", err)
-	}
+func openSealedSpool(src io.ReaderAt, size int64, keys []seal.Key) (*sealedSpool, error) {
 	if len(keys) == 0 {
 		return nil, seal.ErrNoIdentity
 	}
 	s := &sealedSpool{src: src, keys: keys, index: -1}
 	opened, foreign := 0, 0
-	for at := int64(0); at < info.Size(); {
-		start, end, err := s.find(at, info.Size())
+	for at := int64(0); at < size; {
+		start, end, err := s.find(at, size)
 		if err != nil {
 			return nil, err
 		}
