@@ -349,7 +349,7 @@ func TestEveryPacketIsReleased(t *testing.T) {
 		}
 		c := media.NewPacket(func(*media.Packet) { free.Add(1) })
 		c.Header, c.Payload, c.Sequence, c.Keyframe = p.packet.Header, p.packet.Payload, p.packet.Sequence, p.packet.Keyframe
-		counted = append(counted, sent{p.at, c})
+		counted = append(counted, sent{at: p.at, packet: c})
 	}
 	track := camTrack("anna")
 	record(t, dir, map[*media.Track][]sent{&track: counted})

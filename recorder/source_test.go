@@ -12,16 +12,19 @@ import (
 	"consilium/internal/testmedia"
 )
 
-// sent is a packet and when the server gets it, since the source began.
+// sent is a packet and when the server gets it, since the source began; or,
+// instead of a packet, whatever else a sink is told.
 type sent struct {
 	at     time.Duration
 	packet *media.Packet
+	tell   func(media.Sink)
 }
 
 // source makes the packets of a track out of a clip.
 type source struct {
 	clip    *testmedia.Clip
 	seq     int64
+	ssrc    uint32
 	rtp     uint32        // RTP timestamp at the source's begin
 	stopped time.Duration // how long the RTP clock stood still so far
 	payload rtp.Payloader
@@ -67,7 +70,7 @@ func (s *source) frame(f testmedia.Frame, at time.Duration) []sent {
 	for i, payload := range payloads {
 		p := media.NewPacket(nil)
 		p.Header = rtp.Header{
-			Version: 2, SequenceNumber: uint16(s.seq), Timestamp: s.rtp + ticks,
+			Version: 2, SSRC: s.ssrc, SequenceNumber: uint16(s.seq), Timestamp: s.rtp + ticks,
 			Marker: i == len(payloads)-1,
 		}
 		p.Payload, p.Sequence, p.Keyframe = payload, s.seq, f.Keyframe && i == 0
@@ -126,6 +129,10 @@ func inOrder(packets ...[]sent) []sent {
 func play(sink media.Sink, packets []sent, begin time.Time) {
 	for _, s := range packets {
 		<-time.After(time.Until(begin.Add(s.at)))
+		if s.tell != nil {
+			s.tell(sink)
+			continue
+		}
 		s.packet.Arrival = time.Now()
 		sink.WritePacket(s.packet)
 	}
