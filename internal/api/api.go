@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -50,26 +49,6 @@ type Journal interface {
 	Calls(ctx context.Context, filter journal.Filter) ([]journal.Call, error)
 }
 
-// Recordings are the finished recordings. An unknown recording or file is an
-// error that wraps fs.ErrNotExist. Ids and names are checked before: they are
-// never empty, never begin with a dot and have no slash.
-type Recordings interface {
-	// List returns summaries, the oldest first, as values for JSON.
-	List(ctx context.Context) ([]any, error)
-	// Show returns one manifest, as a value for JSON.
-	Show(ctx context.Context, id string) (any, error)
-	// Open opens a file of a recording.
-	Open(ctx context.Context, id, name string) (File, error)
-}
-
-// File is an open file of a recording.
-type File struct {
-	Content  io.ReadSeekCloser
-	Modified time.Time
-	// Type is the media type; if empty the name's ending decides.
-	Type string
-}
-
 // TURN makes ephemeral TURN credentials.
 type TURN interface {
 	// Credentials returns credentials for a username, 1 to 64 of
@@ -93,6 +72,12 @@ type Config struct {
 	Journal Journal
 	// Recordings may be nil: nothing is recorded, none is found.
 	Recordings Recordings
+	// Audit may be nil only where there is nothing to see: without it nobody
+	// knows who saw what.
+	Audit AuditLog
+	// PatientPlayback lets patients and companions see the recordings of calls
+	// they took part in.
+	PatientPlayback bool
 	// TURN may be nil: there is no TURN server.
 	TURN TURN
 	// Tunnel says that media may go through the WebSocket.

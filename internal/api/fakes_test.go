@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"consilium/internal/auth"
+	"consilium/internal/catalog"
 	"consilium/internal/config"
 	"consilium/internal/event"
 	"consilium/internal/journal"
@@ -143,8 +144,18 @@ type nopCloser struct{ io.ReadSeeker }
 
 func (nopCloser) Close() error { return nil }
 
-func (fakeRecordings) List(context.Context) ([]any, error) {
-	return []any{map[string]string{"id": "rec0"}, map[string]string{"id": "rec1"}}, nil
+func (fakeRecordings) List(_ context.Context, f catalog.Filter) ([]catalog.Recording, string, error) {
+	if f.After != "" && f.After != "1.rec1" {
+		return nil, "", catalog.ErrBadAfter
+	}
+	return []catalog.Recording{{ID: "rec1", Room: f.Room, ExternalID: f.ExternalID, State: f.State}}, "1.rec1", nil
+}
+
+func (fakeRecordings) Attendance(_ context.Context, id string) (Attendance, error) {
+	if id != "rec1" {
+		return Attendance{}, fmt.Errorf("open /secret/path/%s: %w", id, fs.ErrNotExist)
+	}
+	return Attendance{Room: "red", Identities: []string{"doc", "anna", "ivan"}}, nil
 }
 
 func (fakeRecordings) Show(_ context.Context, id string) (any, error) {

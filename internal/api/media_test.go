@@ -44,9 +44,6 @@ func TestRecordingsAreServedInRanges(t *testing.T) {
 	if one := s.send(t, "GET", "/v1/recordings/rec1", ""); one.json["call"] != "rec1" {
 		t.Errorf("manifest: %s", one.text)
 	}
-	if all := s.send(t, "GET", "/v1/recordings", ""); string(all.text) != "{\"recordings\":[{\"id\":\"rec1\"},{\"id\":\"rec0\"}]}\n" {
-		t.Errorf("list: %s", all.text)
-	}
 }
 
 func TestThePlaybackCookieOpensOneRecordingForTenMinutes(t *testing.T) {
@@ -67,7 +64,7 @@ func TestThePlaybackCookieOpensOneRecordingForTenMinutes(t *testing.T) {
 		t.Fatalf("cookies for %v", paths)
 	}
 	cookie := playbackCookie + "=" + response.Cookies()[1].Value
-	key := newPlaybackKey()
+	key, grant := newPlaybackKey(), playbackGrant{Recording: "rec1", Viewer: "mis", Expires: time.Now().Add(time.Hour).Unix()}
 	tests := map[string]struct {
 		method, path, cookie string
 		status               int
@@ -79,7 +76,7 @@ func TestThePlaybackCookieOpensOneRecordingForTenMinutes(t *testing.T) {
 		"longer":               {"POST", "/v1/recordings/rec1/playback", cookie, 401},
 		"no cookie":            {"GET", "/v1/recordings/rec1", "", 401},
 		"changed":              {"GET", "/v1/recordings/rec1", cookie + "x", 401},
-		"of another server":    {"GET", "/v1/recordings/rec1", playbackCookie + "=" + key.value("rec1", time.Now().Add(time.Hour)), 401},
+		"of another server":    {"GET", "/v1/recordings/rec1", playbackCookie + "=" + key.sign(grant), 401},
 		"garbage":              {"GET", "/v1/recordings/rec1", playbackCookie + "=x.y.z", 401},
 		"garbage and the real": {"GET", "/v1/recordings/rec1", playbackCookie + "=x; " + cookie, 200},
 	}
@@ -95,8 +92,9 @@ func TestThePlaybackCookieOpensOneRecordingForTenMinutes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Header.Set("Cookie", playbackCookie+"="+key.value("rec1", time.Now().Add(-time.Second)))
-	if key.allows(r, "rec1") {
+	grant.Expires = time.Now().Add(-time.Second).Unix()
+	r.Header.Set("Cookie", playbackCookie+"="+key.sign(grant))
+	if _, ok := key.grant(r, "rec1"); ok {
 		t.Error("an expired cookie is taken")
 	}
 }
@@ -310,12 +308,13 @@ func TestBadClientLogsAreRefused(t *testing.T) {
 // FuzzPlaybackCookie tries cookies nobody signed: none opens anything.
 func FuzzPlaybackCookie(f *testing.F) {
 	key, other := newPlaybackKey(), newPlaybackKey()
-	for _, seed := range []string{"", ".", "9999999999.", "9999999999.AAAA", other.value("rec1", time.Now().Add(time.Hour)), "-1.x", "1;2"} {
+	strange := other.sign(playbackGrant{Recording: "rec1", Viewer: "mis", Expires: time.Now().Add(time.Hour).Unix()})
+	for _, seed := range []string{"", ".", "9999999999.", "9999999999.AAAA", strange, "-1.x", "1;2"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
 		r := &http.Request{Header: http.Header{"Cookie": {playbackCookie + "=" + value}}}
-		if key.allows(r, "rec1") {
+		if _, ok := key.grant(r, "rec1"); ok {
 			t.Errorf("%q opens a recording", value)
 		}
 	})

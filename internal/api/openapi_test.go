@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"consilium/internal/audit"
+	"consilium/internal/catalog"
 	"consilium/internal/event"
 	"consilium/internal/timeline"
 )
@@ -110,6 +112,7 @@ func TestSchemasHaveTheFieldsOfTheTypes(t *testing.T) {
 		"TURNCredentials": TURNCredentials{}, "Diagnostics": diagnostics{}, "DiagnosticEntry": diagEntry{}, "Diagnosis": diagnosis{},
 		"TimelineParticipant": timeline.Participant{}, "DeviceClock": timeline.Clock{}, "PassedStage": timeline.Stage{},
 		"OfferedCandidate": timeline.Candidate{}, "StateChange": timeline.Change{}, "EndStates": timeline.EndStates{}, "MediaPath": timeline.Path{},
+		"Recording": catalog.Recording{}, "RecordedParticipant": catalog.Participant{}, "AuditEntry": audit.Entry{},
 		"PrecheckRoom": precheckRoom{}, "Precheck": precheckOutcome{}, "Check": checkOutcome{},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -23,7 +23,7 @@ const (
 // request is what a handler gets: the request, and who asks.
 type request struct {
 	*http.Request
-	caller auth.Claims // zero unless the route is for admins
+	caller auth.Claims // zero until it is known
 	body   []byte      // of a POST
 }
 
@@ -56,7 +56,8 @@ func routes() []route {
 		{"GET", "/v1/recordings", admin, func(a *API) handler { return a.listRecordings }},
 		{"GET", "/v1/recordings/{id}", self, func(a *API) handler { return a.showRecording }},
 		{"GET", "/v1/recordings/{id}/files/{name}", self, func(a *API) handler { return a.serveFile }},
-		{"POST", "/v1/recordings/{id}/playback", admin, func(a *API) handler { return a.allowPlayback }},
+		{"POST", "/v1/recordings/{id}/playback", self, func(a *API) handler { return a.allowPlayback }},
+		{"GET", "/v1/audit", admin, func(a *API) handler { return a.listAudit }},
 		{"GET", "/recordings/{id}", open, func(a *API) handler { return a.playbackPage }},
 		{"GET", "/openapi.json", open, func(a *API) handler { return a.description }},
 		{"GET", "/metrics", admin, func(a *API) handler { return a.showMetrics }},
@@ -114,8 +115,9 @@ func (a *API) serve(path string, access access, handle handler) http.Handler {
 		watched := &watchedWriter{ResponseWriter: w}
 		watched.Header().Set("X-Content-Type-Options", "nosniff")
 		watched.Header().Set("Cache-Control", "no-store")
-		if err := a.answer(watched, &request{Request: r}, access, handle); err != nil {
-			a.fail(watched, r, err)
+		asked := &request{Request: r}
+		if err := a.answer(watched, asked, access, handle); err != nil {
+			a.fail(watched, asked, err)
 		}
 		a.requests.With(path, strconv.Itoa(watched.status()/100)+"xx").Inc()
 		a.duration.Observe(time.Since(begun).Seconds())
@@ -146,8 +148,9 @@ func (a *API) answer(w http.ResponseWriter, r *request, access access, handle ha
 }
 
 // fail writes an error. What is not the client's doing is logged here, once.
-func (a *API) fail(w *watchedWriter, r *http.Request, err error) {
+func (a *API) fail(w *watchedWriter, r *request, err error) {
 	p := Of(err)
+	a.auditRefusal(r, p)
 	if p.Status == http.StatusInternalServerError {
 		a.log.Error("request failed", "method", r.Method, "path", r.Pattern, "error", err)
 	}

@@ -166,6 +166,8 @@ type Recording struct {
 	// Keep is how long recordings are kept after their call; 0: for ever.
 	Keep      time.Duration `yaml:"keep"`
 	OnFailure string        `yaml:"on_failure"` // warn or stop
+	// PatientPlayback: patients and companions may see the calls they took part in.
+	PatientPlayback bool `yaml:"patient_playback"`
 }
 
 // Webhook tells the medical information system what happens.

@@ -15,7 +15,7 @@ func adminPaths() []string {
 		"GET /v1/calls/x/participants/y", "DELETE /v1/calls/x/participants/y",
 		"POST /v1/calls/x/participants/y/mute", "POST /v1/calls/x/participants/y/admit",
 		"GET /v1/events", "GET /v1/recordings", "GET /v1/recordings/x", "GET /v1/recordings/x/files/y.webm",
-		"POST /v1/recordings/x/playback", "GET /metrics",
+		"POST /v1/recordings/x/playback", "GET /v1/audit", "GET /metrics",
 	}
 }
 

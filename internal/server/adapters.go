@@ -3,11 +3,9 @@ package server
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"maps"
 	"slices"
 
-	"consilium/internal/api"
 	"consilium/internal/auth"
 	"consilium/internal/event"
 	"consilium/internal/media"
@@ -96,29 +94,4 @@ func person(c auth.Claims) sfu.Person {
 			End:           c.Grants.Has(auth.End),
 		},
 	}
-}
-
-// recordings answers the API's questions from the data directory.
-type recordings struct{ dir string }
-
-func (r recordings) List(context.Context) ([]any, error) {
-	list, err := recorder.List(r.dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	all := make([]any, 0, len(list))
-	for _, m := range list {
-		all = append(all, m)
-	}
-	return all, err
-}
-
-func (r recordings) Show(_ context.Context, id string) (any, error) { return recorder.Show(r.dir, id) }
-
-func (r recordings) Open(_ context.Context, id, name string) (api.File, error) {
-	f, info, err := recorder.Open(r.dir, id, name)
-	if err != nil {
-		return api.File{}, err
-	}
-	return api.File{Content: f, Modified: info.ModTime()}, nil
 }

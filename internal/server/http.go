@@ -111,10 +111,11 @@ func (s *Server) guard(next http.Handler) http.Handler {
 func (s *Server) newAPI() (*api.API, error) {
 	cfg := api.Config{
 		Calls: s.sfu, Auth: s.auth, Journal: s.journal, Ready: s.readyError,
+		Audit: s.audit, PatientPlayback: s.cfg.Recording.PatientPlayback,
 		PublicURL: s.cfg.HTTP.PublicURL, Metrics: s.metrics, Log: s.log.With("part", "api"),
 	}
 	if s.recorder != nil {
-		cfg.Recordings = recordings{s.cfg.Data}
+		cfg.Recordings = recordings{s.cfg.Data, s.catalog}
 	}
 	cfg.Tunnel = s.tunnel != nil
 	if s.turn != nil {

@@ -15,7 +15,9 @@ import (
 	"sync"
 	"time"
 
+	"consilium/internal/audit"
 	"consilium/internal/auth"
+	"consilium/internal/catalog"
 	"consilium/internal/certs"
 	"consilium/internal/config"
 	"consilium/internal/event"
@@ -38,6 +40,8 @@ type Server struct {
 	metrics  *metrics.Registry
 	auth     *auth.Authority
 	journal  *journal.Journal
+	audit    *audit.Log
+	catalog  *catalog.Catalog
 	webhook  *webhook.Sender    // nil: none is configured
 	recorder *recorder.Recorder // nil: recording is off
 	certs    certs.Source       // nil: plain HTTP
@@ -86,7 +90,13 @@ func New(cfg config.Config, log *slog.Logger) (_ *Server, err error) {
 		return nil, err
 	}
 	// Events go somewhere before anything can emit one.
+	if err = s.openAudit(); err != nil {
+		return nil, err
+	}
 	if err = s.openJournal(); err != nil {
+		return nil, err
+	}
+	if err = s.openCatalog(); err != nil {
 		return nil, err
 	}
 	// The recorder looks for what a crash left behind before calls begin.
@@ -94,7 +104,7 @@ func New(cfg config.Config, log *slog.Logger) (_ *Server, err error) {
 		s.alarm = s.newRecordingAlarm()
 		s.recorder, err = recorder.New(recorder.Config{
 			Dir: cfg.Data, Space: spaceMarks(cfg.Recording),
-			Events: s.alarm, Log: log.With("part", "recorder"), Version: version(),
+			Events: s.alarm, Log: log.With("part", "recorder"), Version: version(), Changed: s.catalog.Changed,
 		})
 		if err != nil {
 			return nil, fmt.Errorf("recording: %w", err)
@@ -135,7 +145,7 @@ func New(cfg config.Config, log *slog.Logger) (_ *Server, err error) {
 }
 
 func (s *Server) openJournal() error {
-	sinks := []event.Sink{metrics.NewEvents(s.metrics)}
+	sinks := []event.Sink{metrics.NewEvents(s.metrics), s.audit}
 	if url := s.cfg.Webhook.URL; url != "" {
 		var err error
 		s.webhook, err = webhook.New(webhook.Config{
@@ -149,7 +159,7 @@ func (s *Server) openJournal() error {
 	}
 	var err error
 	s.journal, err = journal.New(journal.Config{
-		Path: filepath.Join(s.cfg.Data, "consilium.db"), Keep: s.cfg.Journal.Keep,
+		Path: filepath.Join(s.cfg.Data, databaseName), Keep: s.cfg.Journal.Keep,
 		Sinks: sinks, Metrics: s.metrics, Log: s.log.With("part", "journal"),
 	})
 	if err != nil {
@@ -207,6 +217,8 @@ func (s *Server) Run(ctx context.Context) error {
 		bottom.run("webhook", s.webhook.Run)
 	}
 	bottom.run("journal", s.journal.Run)
+	bottom.run("audit log", s.audit.Run)
+	bottom.run("index of recordings", s.catalog.Run)
 	if s.scrape != nil {
 		bottom.run("metrics", s.serveMetrics)
 	}
@@ -330,10 +342,16 @@ func (s *Server) abandon() {
 	if s.network != nil {
 		_ = s.network.close()
 	}
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	if s.catalog != nil {
+		_ = s.catalog.Run(ended) // closes the database, as the others do
+	}
 	if s.journal != nil {
-		ended, cancel := context.WithCancel(context.Background())
-		cancel()
-		_ = s.journal.Run(ended) // closes the database
+		_ = s.journal.Run(ended)
+	}
+	if s.audit != nil {
+		_ = s.audit.Run(ended)
 	}
 	if s.data != nil {
 		_ = s.data.close()

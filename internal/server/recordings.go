@@ -1,0 +1,116 @@
+package server
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+
+	"consilium/internal/api"
+	"consilium/internal/audit"
+	"consilium/internal/catalog"
+	"consilium/recorder"
+)
+
+// databaseName is the file of journal and index; the audit log has its own.
+const databaseName = "consilium.db"
+
+// openAudit opens the audit log: before anything can be done that it must tell.
+func (s *Server) openAudit() (err error) {
+	s.audit, err = audit.New(audit.Config{
+		Path: filepath.Join(s.cfg.Data, audit.FileName), Metrics: s.metrics, Log: s.log.With("part", "audit"),
+	})
+	return err
+}
+
+// openCatalog opens the index of recordings. The journal has made the file.
+func (s *Server) openCatalog() (err error) {
+	s.catalog, err = catalog.New(catalog.Config{
+		Path: filepath.Join(s.cfg.Data, databaseName), Source: manifests{s.cfg.Data},
+		Metrics: s.metrics, Log: s.log.With("part", "catalog"),
+	})
+	return err
+}
+
+// Reindex makes the index of the recordings under a data directory again and
+// returns how many there are. A server may run there.
+func Reindex(ctx context.Context, dir string) (int, error) {
+	return catalog.Reindex(ctx, filepath.Join(dir, databaseName), manifests{dir})
+}
+
+// recordings answers the API's questions from the index and the data directory.
+type recordings struct {
+	dir   string
+	index *catalog.Catalog
+}
+
+func (r recordings) List(ctx context.Context, f catalog.Filter) ([]catalog.Recording, string, error) {
+	return r.index.List(ctx, f)
+}
+
+func (r recordings) Show(_ context.Context, id string) (any, error) { return recorder.Show(r.dir, id) }
+
+func (r recordings) Attendance(_ context.Context, id string) (api.Attendance, error) {
+	m, err := recorder.Show(r.dir, id)
+	if err != nil {
+		return api.Attendance{}, err
+	}
+	at := api.Attendance{Room: m.Room}
+	for _, p := range m.Participants {
+		at.Identities = append(at.Identities, p.Identity)
+	}
+	return at, nil
+}
+
+func (r recordings) Open(_ context.Context, id, name string) (api.File, error) {
+	f, info, err := recorder.Open(r.dir, id, name)
+	if err != nil {
+		return api.File{}, err
+	}
+	return api.File{Content: f, Modified: info.ModTime()}, nil
+}
+
+// manifests is where the index comes from.
+type manifests struct{ dir string }
+
+func (m manifests) path(id string) string {
+	return filepath.Join(m.dir, "recordings", id, "manifest.json")
+}
+
+// stamp of a manifest; zero if there is none that can be looked at.
+func (m manifests) stamp(id string) catalog.Stamp {
+	info, err := os.Stat(m.path(id))
+	if err != nil {
+		return catalog.Stamp{}
+	}
+	return catalog.Stamp{Modified: info.ModTime().UnixNano(), Bytes: info.Size()}
+}
+
+// Stamps implements catalog.Source.
+func (m manifests) Stamps() (map[string]catalog.Stamp, error) {
+	ids, err := recorder.IDs(m.dir)
+	if err != nil {
+		return nil, err
+	}
+	stamps := make(map[string]catalog.Stamp, len(ids))
+	for _, id := range ids {
+		stamps[id] = m.stamp(id)
+	}
+	return stamps, nil
+}
+
+// Read implements catalog.Source.
+func (m manifests) Read(id string) (catalog.Recording, catalog.Stamp, error) {
+	stamp := m.stamp(id)
+	s, people, err := recorder.Summarize(m.dir, id)
+	if err != nil {
+		return catalog.Recording{}, stamp, err
+	}
+	r := catalog.Recording{
+		ID: s.ID, Room: s.Room, ExternalID: s.ExternalID, State: string(s.State), Started: s.Started, Ended: s.Ended,
+		Participants: []catalog.Participant{}, Files: s.Files, Bytes: s.Bytes, Problem: s.Problem,
+	}
+	for _, p := range people {
+		r.Participants = append(r.Participants, catalog.Participant{Identity: p.Identity, Role: p.Role})
+	}
+	return r, stamp, nil
+}
