@@ -29,9 +29,6 @@ func (v *volume) keepBallast(s Space, kept uint64) {
 
 // ballastSize is how large the ballast is now; 0: there is none.
 func (v *volume) ballastSize() uint64 {
-	if v.root == nil {
-		return 0
-	}
 	info, err := v.root.Lstat(ballastName)
 	if err != nil || !info.Mode().IsRegular() {
 		return 0

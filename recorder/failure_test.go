@@ -200,7 +200,7 @@ func TestArmFailsClosed(t *testing.T) {
 		"too little space": {testCall, func(*testing.T, string) func(*Recorder) {
 			return func(r *Recorder) {
 				r.volume.marks.Hard.Bytes = 1
-				r.volume.statfs = func(string) (free, total uint64, err error) { return 0, 1 << 40, nil }
+				r.volume.statfs = func(*os.Root) (free, total uint64, err error) { return 0, 1 << 40, nil }
 			}
 		}, event.DiskFull},
 		"call id that leaves the directory": {"../x", nil, event.RecorderFailed},
@@ -249,7 +249,7 @@ func TestArmDoesNotOutlastItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stall := make(chan struct{})
 		s := newStudio(t, dir, func(r *Recorder) {
-			r.volume.statfs = func(string) (free, total uint64, err error) { <-stall; return 1 << 40, 1 << 40, nil }
+			r.volume.statfs = func(*os.Root) (free, total uint64, err error) { <-stall; return 1 << 40, 1 << 40, nil }
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), 3*second)
 		defer cancel()

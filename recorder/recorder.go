@@ -88,7 +88,7 @@ func New(c Config) (*Recorder, error) {
 	}
 	r := &Recorder{
 		config: c, log: c.Log, events: c.Events,
-		create: createFile, step: func(string) {}, volume: newVolume(c.Dir, c.Space),
+		create: createFile, step: func(string) {}, volume: newVolume(c.Space),
 		ready: make(chan struct{}), closing: make(chan struct{}),
 		slots: make(chan struct{}, finaliseAtOnce),
 		open:  make(map[string]*call),

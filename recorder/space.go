@@ -2,6 +2,7 @@ package recorder
 
 import (
 	"fmt"
+	"os"
 	"syscall"
 	"time"
 
@@ -146,10 +147,16 @@ func (s Space) words() string {
 }
 
 // statfs returns the bytes a process without privileges may still write, and
-// the size of the file system.
-func statfs(dir string) (free, total uint64, err error) {
+// the size of the file system of the open directory: not of what may have been
+// mounted in its place.
+func statfs(root *os.Root) (free, total uint64, err error) {
+	dir, err := root.Open(".")
+	if err != nil {
+		return 0, 0, fmt.Errorf("ask for free space: %w", err)
+	}
+	defer dir.Close()
 	var s syscall.Statfs_t
-	if err := syscall.Statfs(dir, &s); err != nil {
+	if err := syscall.Fstatfs(int(dir.Fd()), &s); err != nil {
 		return 0, 0, fmt.Errorf("ask for free space: %w", err)
 	}
 	return s.Bavail * uint64(s.Bsize), s.Blocks * uint64(s.Bsize), nil

@@ -24,12 +24,11 @@ const (
 // may hang with it; everybody else reads what was measured last and never
 // waits. All methods but run and measure are safe for concurrent use.
 type volume struct {
-	dir   string
 	marks Marks
 	root  *os.Root // set before run
 
 	// Replaced by tests.
-	statfs func(dir string) (free, total uint64, err error)
+	statfs func(*os.Root) (free, total uint64, err error)
 	write  func() error // tries whether the disk takes something
 
 	wake chan struct{} // somebody found the disk full: measure now
@@ -40,8 +39,8 @@ type volume struct {
 	changed chan struct{} // closed and replaced by each measurement
 }
 
-func newVolume(dir string, m Marks) *volume {
-	v := &volume{dir: dir, marks: m, statfs: statfs, wake: make(chan struct{}, 1), changed: make(chan struct{})}
+func newVolume(m Marks) *volume {
+	v := &volume{marks: m, statfs: statfs, wake: make(chan struct{}, 1), changed: make(chan struct{})}
 	v.write = v.probe
 	return v
 }
@@ -69,7 +68,7 @@ func (v *volume) measure() {
 	v.asked = time.Now()
 	v.mu.Unlock()
 	now := Space{}
-	free, total, err := v.statfs(v.dir)
+	free, total, err := v.statfs(v.root)
 	if err == nil {
 		err = v.write()
 	}
@@ -116,7 +115,7 @@ func (v *volume) admit() error {
 	if known.Err != nil {
 		return fmt.Errorf("the disk can't be written to: %w", known.Err)
 	}
-	free, total, err := v.statfs(v.dir)
+	free, total, err := v.statfs(v.root)
 	if err != nil {
 		return err
 	}
