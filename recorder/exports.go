@@ -29,6 +29,9 @@ func exportName(what string, n int, extension string) string {
 	return fmt.Sprintf("%s-%d%s", what, n, extension)
 }
 
+// ComposedName is the name of the composed file of a format, webm or mp4.
+func ComposedName(format string) string { return exportName("call-composed", 1, "."+format) }
+
 // Exported describes an exported file, as it plays.
 type Exported struct {
 	Bytes  int64

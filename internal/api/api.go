@@ -75,6 +75,8 @@ type Config struct {
 	// Audit may be nil only where there is nothing to see: without it nobody
 	// knows who saw what.
 	Audit AuditLog
+	// Exports may be nil: nothing is exported.
+	Exports Exports
 	// PatientPlayback lets patients and companions see the recordings of calls
 	// they took part in.
 	PatientPlayback bool

@@ -8,6 +8,7 @@ import (
 
 	"consilium/internal/auth"
 	"consilium/internal/event"
+	"consilium/internal/export"
 	"consilium/internal/journal"
 	"consilium/internal/problem"
 	"consilium/sfu"
@@ -34,6 +35,14 @@ func known() []struct {
 		{sfu.ErrBusy, http.StatusServiceUnavailable, string(event.ServerBusy)},
 		{sfu.ErrDraining, http.StatusServiceUnavailable, string(event.ServerRestart)},
 		{sfu.ErrRecording, http.StatusServiceUnavailable, string(event.RecorderFailed)},
+		{export.ErrNotFound, http.StatusNotFound, problem.NotFound},
+		{export.ErrNotFinal, http.StatusConflict, problem.Conflict},
+		{export.ErrSealed, http.StatusConflict, problem.Conflict},
+		{export.ErrUnusable, http.StatusUnprocessableEntity, problem.Unusable},
+		{export.ErrNoProgram, http.StatusNotImplemented, problem.NotImplemented},
+		{export.ErrFull, http.StatusServiceUnavailable, problem.Unavailable},
+		{export.ErrStopped, http.StatusServiceUnavailable, string(event.ServerRestart)},
+		{export.ErrDiskLow, http.StatusServiceUnavailable, string(event.DiskFull)},
 		{journal.ErrNotFound, http.StatusNotFound, problem.NotFound},
 		{fs.ErrNotExist, http.StatusNotFound, problem.NotFound},
 		{context.DeadlineExceeded, http.StatusServiceUnavailable, string(event.ServerBusy)},

@@ -248,6 +248,8 @@ func typeByName(name string) string {
 			return "audio/webm"
 		}
 		return "video/webm"
+	case ".mp4":
+		return "video/mp4"
 	case ".mkv":
 		return "video/x-matroska"
 	case ".json":

@@ -90,11 +90,14 @@ func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), '
 // Rectangle is a place in the picture, in pixels.
 type Rectangle struct{ X, Y, Width, Height int }
 
-// Grid returns the places of n cells, row by row.
+// Grid returns the places of n cells, row by row; none for 0.
 func (c *Composer) Grid(n int) []Rectangle { return grid(n, c.config.Width, c.config.Height) }
 
 // grid divides a picture into n cells of even sizes.
 func grid(n, width, height int) []Rectangle {
+	if n == 0 {
+		return nil
+	}
 	columns := int(math.Ceil(math.Sqrt(float64(n))))
 	rows := (n + columns - 1) / columns
 	w, h := width/columns&^1, height/rows&^1

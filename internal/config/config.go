@@ -168,6 +168,11 @@ type Recording struct {
 	OnFailure string        `yaml:"on_failure"` // warn or stop
 	// PatientPlayback: patients and companions may see the calls they took part in.
 	PatientPlayback bool `yaml:"patient_playback"`
+	// FFmpeg composes one picture of a call; "": found in $PATH; off: nothing is
+	// composed.
+	FFmpeg string `yaml:"ffmpeg"`
+	// Work is where it does; "": work, in the data directory.
+	Work string `yaml:"work"`
 }
 
 // Webhook tells the medical information system what happens.

@@ -21,6 +21,7 @@ import (
 	"consilium/internal/certs"
 	"consilium/internal/config"
 	"consilium/internal/event"
+	"consilium/internal/export"
 	"consilium/internal/journal"
 	"consilium/internal/metrics"
 	"consilium/internal/tunnel"
@@ -44,6 +45,7 @@ type Server struct {
 	catalog  *catalog.Catalog
 	webhook  *webhook.Sender    // nil: none is configured
 	recorder *recorder.Recorder // nil: recording is off
+	exports  *export.Queue      // nil: recording is off
 	certs    certs.Source       // nil: plain HTTP
 	distrust *untrusted         // nil: plain HTTP
 	network  *network
@@ -108,6 +110,9 @@ func New(cfg config.Config, log *slog.Logger) (_ *Server, err error) {
 		})
 		if err != nil {
 			return nil, fmt.Errorf("recording: %w", err)
+		}
+		if err = s.newExports(nil); err != nil {
+			return nil, err
 		}
 	}
 	if s.certs, err = s.newCerts(); err != nil {
@@ -226,6 +231,7 @@ func (s *Server) Run(ctx context.Context) error {
 	storage := newStage("recordings")
 	if s.recorder != nil {
 		storage.run("recorder", s.recorder.Run)
+		storage.run("exports", s.exports.Run)
 		storage.run("alarms of recordings", s.alarm.Run)
 	}
 
