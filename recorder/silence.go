@@ -19,19 +19,21 @@ func (k *track) keepUp(now time.Time) {
 	if !w.format.audio() || now.Before(w.silentAt()) {
 		return
 	}
-	to := k.timeline.now(now) - w.begin - w.lag()
-	if to = min(to, w.heard+maxGapFill); to > w.end {
-		if w.opened.IsZero() {
-			w.opened = now
-		}
-		if err := w.fill(k.timeline.ticks(to) / 960 * 960); err != nil {
-			k.failed(err)
-			return
-		}
-		w.end = samplesToDuration(w.silence.cursor)
+	if w.opened.IsZero() {
+		w.opened = now
 	}
-	if w.silentSince(now) > maxGapFill+w.lag() {
+	due := k.timeline.now(now) - w.lag()
+	k.failed(w.fillTo(min(due-w.begin, w.heard+maxGapFill)))
+	if k.out != nil && due-w.begin-w.heard > maxGapFill {
 		k.closeSegment()
+	}
+}
+
+// fillUp fills the short silence before the file ends, which goes on to pos on
+// the track's timeline.
+func (k *track) fillUp(pos time.Duration) {
+	if w := k.out; w != nil && w.format.audio() && pos-w.begin-w.end <= silenceLag {
+		k.failed(w.fillTo(pos - w.begin))
 	}
 }
 
@@ -52,9 +54,15 @@ func (w *segmentWriter) silentAt() time.Time {
 	return t.start.Add(t.delay + w.begin + w.end + w.lag() + silentTick)
 }
 
-// silentSince is for how long nothing was heard.
-func (w *segmentWriter) silentSince(now time.Time) time.Duration {
-	return w.track.timeline.now(now) - w.begin - w.heard
+// fillTo puts silence up to a file time, in whole packets.
+func (w *segmentWriter) fillTo(pos time.Duration) error {
+	if pos <= w.end {
+		return nil
+	}
+	cursor := w.silence.cursor
+	err := w.fill(cursor + (w.track.timeline.ticks(pos)-cursor)/960*960)
+	w.end = samplesToDuration(w.silence.cursor)
+	return err
 }
 
 // fill puts silence between what was written and pos, in samples of file time.

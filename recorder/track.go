@@ -245,6 +245,7 @@ func (k *track) takeReports() {
 func (k *track) write(frames []placed) {
 	for _, f := range frames {
 		if k.out != nil && k.out.full(f) {
+			k.fillUp(f.pos)
 			k.closeSegment()
 		}
 		if k.out == nil && !k.openSegment(f) {
@@ -360,6 +361,7 @@ func (k *track) finish() {
 		}
 		k.write(k.timeline.release())
 		k.takeReports()
+		k.fillUp(k.timeline.now(k.ending.at))
 	})
 	k.guard(k.closeSegment)
 	k.assembler.close()
