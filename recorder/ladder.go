@@ -1,6 +1,8 @@
 package recorder
 
 import (
+	"errors"
+	"syscall"
 	"time"
 
 	"consilium/internal/event"
@@ -23,6 +25,7 @@ func (k *track) obey(now time.Time) {
 		return
 	}
 	if err := k.out.syncError(); err != nil {
+		k.out.spool.err = err // what waits is not written any more
 		k.failed(err)
 		return
 	}
@@ -73,4 +76,36 @@ func (k *track) withhold(code event.Code, why string) {
 	}
 	k.recording.recorder.log.Error("track is not recorded", "call", k.recording.call.ID, "track", k.ID, "reason", why)
 	k.recording.fail(k.Track, code, why)
+}
+
+// finaliseTries is how often a file is finalised while the disk fails. Before
+// each try the disk must have been found well.
+const finaliseTries = 3
+
+// finalise makes the final file of a segment and removes its spool, as soon as
+// there is space for it besides what running calls need, and again when the
+// disk failed at it. The spool is safe meanwhile; what is not done when the
+// recorder stops is done at the next start.
+func (r *Recorder) finalise(b *book, id, spool string, state State) error {
+	for try := 1; ; try++ {
+		if info, err := r.root.Stat(spoolPath(id, spool)); err == nil { // else it is said below
+			if err := r.volume.room(r.work, r.closing, uint64(info.Size())); err != nil {
+				return err
+			}
+		}
+		err := r.finaliseNow(b, id, spool, state)
+		if err == nil || try == finaliseTries || !diskFailed(err) {
+			return err
+		}
+		r.log.Warn("segment not finalised, trying again", "call", id, "file", spool, "error", err)
+		r.volume.full()
+		if err := r.volume.measured(r.work, r.closing); err != nil {
+			return err
+		}
+	}
+}
+
+// diskFailed reports whether an error may be gone when the disk is well again.
+func diskFailed(err error) bool {
+	return codeOf(err) == event.DiskFull || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EIO)
 }

@@ -255,14 +255,9 @@ func (r *Recording) fail(t media.Track, code event.Code, reason string) {
 	})
 }
 
-// finalise makes the final file of a segment and removes its spool. It is
+// finaliseNow makes the final file of a segment and removes its spool. It is
 // safe to be interrupted at any point and run again.
-func (r *Recorder) finalise(b *book, id, spool string, state State) error {
-	if info, err := r.root.Stat(spoolPath(id, spool)); err == nil { // else it is said below
-		if err := r.volume.room(r.work, r.closing, uint64(info.Size())); err != nil {
-			return err
-		}
-	}
+func (r *Recorder) finaliseNow(b *book, id, spool string, state State) error {
 	select {
 	case r.slots <- struct{}{}:
 		defer func() { <-r.slots }()

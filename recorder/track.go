@@ -331,11 +331,15 @@ func (k *track) closeSegment() {
 	k.publish(time.Now())
 	k.out = nil
 	k.live.Store(nil)
-	err := w.close()
-	if err != nil {
+	r := k.recording
+	if err := w.close(); err != nil && w.segment.Error == "" { // else it has been said
+		r.book.update(func(m *Manifest) {
+			if s := m.segment(w.segment.File); s != nil {
+				s.Error = codeOf(err)
+			}
+		})
 		k.failed(err)
 	}
-	r := k.recording
 	r.wg.Go(func() {
 		if err := r.recorder.finalise(r.book, r.call.ID, spoolName(w.segment.File, r.key != nil), Final); err != nil {
 			r.recorder.log.Error("segment not finalised, its spool stays", "call", r.call.ID, "file", w.segment.File, "error", err)

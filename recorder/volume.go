@@ -152,6 +152,21 @@ func (v *volume) room(ctx context.Context, closing <-chan struct{}, bytes uint64
 	}
 }
 
+// measured waits for the next measurement.
+func (v *volume) measured(ctx context.Context, closing <-chan struct{}) error {
+	v.mu.Lock()
+	changed := v.changed
+	v.mu.Unlock()
+	select {
+	case <-changed:
+		return nil
+	case <-closing:
+		return errClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // probe writes and syncs a small file: a disk that has become read-only, or
 // fails, is noticed also while nothing is recorded.
 func (v *volume) probe() error {
