@@ -1,22 +1,18 @@
 package e2e
 
 import (
-	"bufio"
-	"bytes"
 	"flag"
 	"fmt"
-	"io"
-	"net/url"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"consilium/internal/auth"
 	"consilium/internal/config"
+	"consilium/internal/testserver"
 	"consilium/recorder"
 )
 
@@ -42,14 +38,12 @@ func buildProgram(t *testing.T, flags ...string) string {
 // program is a server that is a process of its own, so that it can be killed.
 type program struct {
 	*lab
-	cmd   *exec.Cmd
-	ended chan struct{} // closed when it has ended and its log is complete
-	log   bytes.Buffer  // read it when ended only
+	process *testserver.Server
 }
 
 // startProgram serves a data directory, which may have been used before, until
-// the test ends. Its keys are those of lab.
-func startProgram(t *testing.T, binary, data string, args ...string) *program {
+// the test ends. Its keys are those of lab; keys are more of the configuration.
+func startProgram(t *testing.T, binary, data string, keys map[string]string) *program {
 	t.Helper()
 	cfg := config.Dev()
 	cfg.Data = data
@@ -57,57 +51,20 @@ func startProgram(t *testing.T, binary, data string, args ...string) *program {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &program{lab: &lab{t: t, cfg: cfg, auth: authority}, ended: make(chan struct{})}
-	p.cmd = exec.Command(binary, append([]string{"serve", "--dev", "--data", data,
-		"--http.address=127.0.0.1:0", "--media.udp_port=0", "--media.tcp_port=0", "--turn.udp_port=0",
-		"--media.interfaces.include=lo", "--media.families=ipv4", "--recording.min_free=1MiB"}, args...)...)
-	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}
-	p.cmd.Stderr = &p.log
-	stdout, err := p.cmd.StdoutPipe()
-	p.must(err)
-	p.must(p.cmd.Start())
-	first := make(chan string, 1)
-	go func() {
-		defer close(p.ended)
-		line, _ := bufio.NewReader(stdout).ReadString('\n') // an early end is an empty line
-		first <- line
-		_, _ = io.Copy(io.Discard, stdout) // ends with the process
-		_ = p.cmd.Wait()                   // the exit code is in ProcessState
-	}()
-	p.stop = p.terminate
-	t.Cleanup(func() {
-		p.stop()
-		if t.Failed() {
-			t.Logf("log of the program:\n%s", p.log.Bytes())
-		}
+	all := map[string]string{"media.tcp_port": "0", "recording.min_free": "1MiB", "log.level": "info"}
+	maps.Copy(all, keys)
+	process := testserver.Start(t, testserver.Config{
+		Binary: binary, Data: data, Keys: all,
+		Command: func(name string, args ...string) *exec.Cmd { return exec.Command(name, append(args, "--dev")...) },
 	})
-	_, text, _ := strings.Cut(strings.TrimSpace(<-first), ": ")
-	u, err := url.Parse(text)
-	if err != nil || u.Host == "" {
-		p.stop()
-		t.Fatalf("the program does not say where it listens but %q:\n%s", text, p.log.Bytes())
-	}
-	p.url = "http://" + u.Host
-	return p
+	return &program{lab: &lab{t: t, url: process.URL, cfg: cfg, auth: authority}, process: process}
 }
 
-// terminate ends the program by SIGTERM, as an administrator does.
-func (p *program) terminate() {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
-	select {
-	case <-p.ended:
-	case <-time.After(stopTime):
-		p.kill()
-		p.t.Errorf("the program did not stop within %v of SIGTERM", stopTime)
-	}
-}
-
-// kill ends the program as a power cut does, as far as a process can tell. It
-// returns when that was.
+// kill ends the program at once. It returns when that was.
 func (p *program) kill() time.Time {
 	at := time.Now()
-	_ = p.cmd.Process.Kill() // it may have ended
-	<-p.ended
+	_ = p.process.Cmd.Process.Kill() // it may have ended
+	<-p.process.Ended
 	return at
 }
 

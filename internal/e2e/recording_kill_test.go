@@ -35,11 +35,11 @@ func TestAServerThatIsKilledLosesAtMostASecondOfEveryTrack(t *testing.T) {
 		t.Run(fmt.Sprintf("round %d", round+1), func(t *testing.T) {
 			t.Parallel()
 			data := filepath.Join(t.TempDir(), "data")
-			p := startProgram(t, binary, data)
+			p := startProgram(t, binary, data, nil)
 			call, start := p.talk(clips)
 			killed := p.kill()
 
-			again := startProgram(t, binary, data)
+			again := startProgram(t, binary, data, nil)
 			m := again.manifest(call, recorder.Recovered)
 			again.wantLoss(m, killed.Sub(start), killLoss)
 			if round < played {

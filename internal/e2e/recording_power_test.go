@@ -26,17 +26,16 @@ func TestAPowerCutLosesSecondsAndLeavesNoGarbage(t *testing.T) {
 		t.Run("round", func(t *testing.T) {
 			disk := newDisk(t)
 			data := filepath.Join(disk.dir, "data")
-			p := startProgram(t, binary, data)
+			p := startProgram(t, binary, data, nil)
 			call, start := p.talk(clips)
 			at := disk.cutPower()
 			p.kill()
 			disk.mountAgain()
 
-			again := startProgram(t, binary, data)
+			again := startProgram(t, binary, data, nil)
 			m := again.manifest(call, recorder.Recovered)
 			again.wantLoss(m, at.Sub(start), powerLoss)
 			again.holdsOnlyWhole(call, m)
-			again.stop() // before its disk goes
 		})
 	}
 }

@@ -63,6 +63,15 @@ func Flash() (*Clip, error) { return loadIVF("flash-320x180.ivf") }
 // A decoder gives it out 6.5 ms later: that is Opus' own look-ahead.
 func Beep() (*Clip, error) { return loadOgg("beep.ogg") }
 
+// ReadIVF reads a clip of VP8 from an IVF file.
+func ReadIVF(r io.Reader) (*Clip, error) {
+	clip, err := readIVF(r)
+	if err != nil {
+		return nil, fmt.Errorf("read clip: %w", err)
+	}
+	return clip, nil
+}
+
 func loadIVF(name string) (*Clip, error) {
 	file, err := clips.Files.Open(name)
 	if err != nil {
