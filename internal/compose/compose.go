@@ -150,5 +150,8 @@ func (c *Composer) Run(ctx context.Context, job Job, progress func(float64)) err
 	if info.Size() >= c.config.MaxBytes {
 		return ErrTooLarge
 	}
+	if progress != nil {
+		progress(1)
+	}
 	return nil
 }
