@@ -30,6 +30,8 @@ func commands() []command {
 		tokenCommand(),
 		recordingsListCommand(),
 		recordingsShowCommand(),
+		recordingsReindexCommand(),
+		auditCommand(),
 		later("recordings verify", "[--data DIR] [ID...]", "check files against their manifests"),
 		later("recordings export", "[--data DIR] ID", "write a participant's sound and picture into one file"),
 		later("recordings repair", "[--data DIR] [ID...]", "finish what a crash left behind"),

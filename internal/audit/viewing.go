@@ -71,11 +71,11 @@ func (l *Log) View(ctx context.Context, e Entry) (*Access, error) {
 	v.to = now
 	l.mu.Unlock()
 	a := &Access{l, v}
+	opened := e
+	opened.Action, opened.Time = Opened, now
 	var err error
 	switch {
 	case first:
-		opened := e
-		opened.Action, opened.Time = Opened, now
 		v.err = l.Append(ctx, opened)
 		err = v.err
 		close(v.ready)
@@ -86,8 +86,8 @@ func (l *Log) View(ctx context.Context, e Entry) (*Access, error) {
 		case <-ctx.Done():
 			err = ctx.Err()
 		}
-		if err == nil && broken { // what was read before is not written yet
-			err = l.Append(ctx)
+		if err == nil && broken { // whether the rest can be written is not known
+			err = l.Append(ctx, opened)
 		}
 	}
 	if err != nil {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -34,6 +35,9 @@ func (s *Server) openCatalog() (err error) {
 // Reindex makes the index of the recordings under a data directory again and
 // returns how many there are. A server may run there.
 func Reindex(ctx context.Context, dir string) (int, error) {
+	if _, err := os.Stat(dir); err != nil {
+		return 0, fmt.Errorf("data directory: %w", err)
+	}
 	return catalog.Reindex(ctx, filepath.Join(dir, databaseName), manifests{dir})
 }
 
