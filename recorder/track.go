@@ -365,7 +365,6 @@ func (k *track) finish() {
 		}
 		k.write(k.timeline.release())
 		k.takeReports()
-		k.fillUp(k.timeline.now(k.ending.at))
 	})
 	k.guard(k.closeSegment)
 	k.assembler.close()
