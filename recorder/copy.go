@@ -79,7 +79,7 @@ func copySegment(ctx context.Context, dir, id string, s Segment, to *os.Root, se
 		defer media.Close()
 		return Copied{File: s.File, Bytes: s.Bytes}, copyChecked(ctx, to, s.File, media, s.SHA256)
 	}
-	if !errors.Is(err, ErrSealed) || s.Sealed == nil {
+	if !errors.Is(err, seal.ErrNoIdentity) || s.Sealed == nil {
 		return Copied{File: s.File}, err
 	}
 	name, bytes, sum := s.Stored()

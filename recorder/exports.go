@@ -135,7 +135,7 @@ func exportSeal(root *os.Root, sealer seal.Sealer) (wrap func(io.Writer) (io.Wri
 		return nil, "", err
 	}
 	if sealer == nil {
-		return nil, "", ErrSealed
+		return nil, "", seal.ErrNoIdentity
 	}
 	keys, err := loadKeys(root, ".", sealer)
 	if err != nil {

@@ -12,11 +12,6 @@ import (
 	"consilium/internal/seal"
 )
 
-// ErrSealed says that a file is there but sealed, and no key at hand opens it.
-// Who has the archive's private key opens the file of the name with the
-// sealing's ending.
-var ErrSealed = seal.ErrNoIdentity
-
 // Media is a media file of a recording as it plays, whether it is sealed on the
 // disk or not. It is for one goroutine.
 type Media struct {
@@ -38,7 +33,8 @@ func (m *Media) Close() error { return m.file.Close() }
 // OpenMedia opens a finished media file of a recording as it plays: name is
 // Segment.File, and what is sealed is opened with sealer, which may be nil. The
 // caller closes it. The error wraps fs.ErrNotExist as that of [Open] does, or
-// ErrSealed if no key opens the file, or seal.ErrDamaged.
+// seal.ErrNoIdentity if no key opens the file: who has the archive's opens that
+// of the name with ".age" appended. Or it wraps seal.ErrDamaged.
 func OpenMedia(dir, id, name string, sealer seal.Sealer) (*Media, error) {
 	file, info, err := Open(dir, id, name)
 	if err == nil {
@@ -63,7 +59,7 @@ func OpenMedia(dir, id, name string, sealer seal.Sealer) (*Media, error) {
 // the recording's own.
 func openSealed(dir, id string, file *os.File, size int64, sealer seal.Sealer) (io.ReaderAt, int64, error) {
 	if sealer == nil {
-		return nil, 0, ErrSealed
+		return nil, 0, seal.ErrNoIdentity
 	}
 	content, n, err := sealer.OpenFile(file, size)
 	if !errors.Is(err, seal.ErrNoIdentity) {

@@ -294,7 +294,7 @@ func TestARecordingWhoseKeyIsDestroyedIsUnreadableInEveryCopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, s := range m.Segments {
-		if _, err := OpenMedia(backup, testCall, s.File, reader); !errors.Is(err, ErrSealed) {
+		if _, err := OpenMedia(backup, testCall, s.File, reader); !errors.Is(err, seal.ErrNoIdentity) {
 			t.Errorf("%s: %v", s.File, err)
 		}
 	}
@@ -306,7 +306,7 @@ func TestSealedFilesWithoutAKeyAreGivenSealedOnly(t *testing.T) {
 	sealer := newSealer(t, seal.AgeConfig{Recipients: []string{public}})
 	recordCall(t, dir, sealing(sealer), nil)
 	for name, s := range map[string]seal.Sealer{"no sealing": nil, "no private key": sealer} {
-		if _, err := OpenMedia(dir, testCall, "p1-mic-1.webm", s); !errors.Is(err, ErrSealed) {
+		if _, err := OpenMedia(dir, testCall, "p1-mic-1.webm", s); !errors.Is(err, seal.ErrNoIdentity) {
 			t.Errorf("%s: %v", name, err)
 		}
 		f, err := OpenMedia(dir, testCall, "p1-mic-1.webm.age", s)

@@ -11,6 +11,7 @@ import (
 	"consilium/internal/export"
 	"consilium/internal/journal"
 	"consilium/internal/problem"
+	"consilium/internal/seal"
 	"consilium/sfu"
 )
 
@@ -44,6 +45,8 @@ func known() []struct {
 		{export.ErrStopped, http.StatusServiceUnavailable, string(event.ServerRestart)},
 		{export.ErrDiskLow, http.StatusServiceUnavailable, string(event.DiskFull)},
 		{journal.ErrNotFound, http.StatusNotFound, problem.NotFound},
+		{seal.ErrNoIdentity, http.StatusConflict, problem.Sealed},
+		{seal.ErrDamaged, http.StatusInternalServerError, problem.Damaged},
 		{fs.ErrNotExist, http.StatusNotFound, problem.NotFound},
 		{context.DeadlineExceeded, http.StatusServiceUnavailable, string(event.ServerBusy)},
 	}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"consilium/internal/config"
+	"consilium/internal/seal"
 )
 
 // slowSync is more than a disk should take to keep a small file.
@@ -29,7 +30,8 @@ func (c *checker) disk() []Finding {
 	}
 	total, free := s.Blocks*uint64(s.Bsize), s.Bavail*uint64(s.Bsize)
 	findings = append(findings, judgeFilesystem(int64(s.Type)))
-	return append(findings, judgeSpace(free, total, c.cfg.Recording))
+	findings = append(findings, judgeSpace(free, total, c.cfg.Recording))
+	return append(findings, judgeSealing(c.cfg))
 }
 
 // existing returns the directory, or the one above in which a start would make
@@ -118,3 +120,26 @@ func judgeSpace(free, total uint64, r config.Recording) Finding {
 }
 
 func gibibytes(n uint64) string { return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30)) }
+
+// judgeSealing says what somebody has who takes the disk.
+func judgeSealing(c config.Config) Finding {
+	const check = "sealing"
+	_, err := seal.NewAge(seal.AgeConfig{IdentityFile: c.Recording.ServerKeyFile})
+	switch {
+	case !c.Recording.Enabled:
+		return ok(check, "nothing is recorded")
+	case !c.Recording.Sealed():
+		return warning(check, "recordings are not sealed: whoever takes the disk or a backup sees and hears them",
+			"make a pair with age-keygen on another machine and set recording.recipients to its public key")
+	case err != nil:
+		return failure(check, "recording.server_key_file: "+err.Error(), "make one with age-keygen, readable by the user of the service")
+	case c.ServerKeyInData():
+		return warning(check, "recording.server_key_file lies in the data directory, with what it opens", "keep it on another disk")
+	case len(c.Recording.Recipients) == 0:
+		return warning(check, "recordings are sealed to the server's own key only: without that file nobody ever opens them",
+			"set recording.recipients to the public key of an archive kept elsewhere")
+	default:
+		return ok(check, fmt.Sprintf("recordings are sealed to %d public keys; played from this server: %t",
+			len(c.Recording.Recipients), c.Recording.ServerKeyFile != ""))
+	}
+}

@@ -168,6 +168,11 @@ type Recording struct {
 	OnFailure string        `yaml:"on_failure"` // warn or stop
 	// PatientPlayback: patients and companions may see the calls they took part in.
 	PatientPlayback bool `yaml:"patient_playback"`
+	// Recipients are the public keys of age that recordings are sealed to;
+	// ServerKeyFile holds the private key of the server's own.
+	Recipients    []string `yaml:"recipients"`
+	ServerKeyFile string   `yaml:"server_key_file"`
+	ShredKeys     bool     `yaml:"shred_keys"` // a call's files open with its own key only
 	// FFmpeg composes one picture of a call; "": found in $PATH; off: nothing is
 	// composed.
 	FFmpeg string `yaml:"ffmpeg"`

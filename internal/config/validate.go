@@ -30,6 +30,7 @@ func (c Config) Validate() error {
 	v.calls(c.Calls)
 	v.duration("recording.keep", c.Recording.Keep, 0, 36500*day)
 	v.word("recording.on_failure", c.Recording.OnFailure, OnFailureWarn, OnFailureStop)
+	v.sealing(c.Recording)
 	v.webhook(c.Webhook)
 	v.duration("journal.keep", c.Journal.Keep, day, 3650*day)
 	v.metrics(c.Metrics, c.HTTP)

@@ -29,12 +29,14 @@ const (
 	MethodNotAllowed = "method_not_allowed"    // 405: Allow lists what is
 	Conflict         = "conflict"              // 409: not possible in this state
 	InProgress       = "in_progress"           // 409: the first request with this Idempotency-Key still runs
+	Sealed           = "sealed"                // 409: the server has no key for this file
 	TooLarge         = "too_large"             // 413
 	UnsupportedMedia = "unsupported_media"     // 415
 	Unusable         = "unusable"              // 422: well-formed, but not to be used
 	KeyReused        = "idempotency_reused"    // 422: the same Idempotency-Key with another body
 	RateLimited      = "rate_limited"          // 429
 	Internal         = "internal"              // 500
+	Damaged          = "damaged"               // 500: a sealed file is not what was sealed
 	NotImplemented   = "not_implemented"       // 501
 	Unavailable      = "unavailable"           // 503
 	PreconditionFail = "precondition_failed"   // 412: If-Match does not name the current session

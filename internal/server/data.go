@@ -36,6 +36,16 @@ func openData(path string) (*dataDir, error) {
 	return &dataDir{path: path, lock: f}, nil
 }
 
+// LockData locks a data directory against servers and other commands that
+// write to it, until unlock is called.
+func LockData(path string) (unlock func() error, err error) {
+	d, err := openData(path)
+	if err != nil {
+		return nil, err
+	}
+	return d.close, nil
+}
+
 // sessionKey returns the key that signs session secrets, making it the first
 // time.
 func (d *dataDir) sessionKey() ([]byte, error) {

@@ -118,7 +118,7 @@ func (m *exportMaker) manifest(recording string) (recorder.Manifest, error) {
 // refused puts errors of the recorder in words for who asks.
 func (m *exportMaker) refused(err error) error {
 	switch {
-	case errors.Is(err, recorder.ErrSealed):
+	case errors.Is(err, seal.ErrNoIdentity):
 		return export.ErrSealed
 	case errors.Is(err, recorder.ErrNothing):
 		return &export.Refusal{Words: recorder.ErrNothing.Error(), Err: export.ErrUnusable}

@@ -115,7 +115,7 @@ func (s *Server) newAPI() (*api.API, error) {
 		PublicURL: s.cfg.HTTP.PublicURL, Metrics: s.metrics, Log: s.log.With("part", "api"),
 	}
 	if s.recorder != nil {
-		cfg.Recordings, cfg.Exports = recordings{s.cfg.Data, s.catalog}, s.exports
+		cfg.Recordings, cfg.Exports = recordings{s.cfg.Data, s.catalog, s.sealer}, s.exports
 	}
 	cfg.Tunnel = s.tunnel != nil
 	if s.turn != nil {

@@ -9,6 +9,7 @@ import (
 	"consilium/internal/api"
 	"consilium/internal/audit"
 	"consilium/internal/catalog"
+	"consilium/internal/seal"
 	"consilium/recorder"
 )
 
@@ -43,8 +44,9 @@ func Reindex(ctx context.Context, dir string) (int, error) {
 
 // recordings answers the API's questions from the index and the data directory.
 type recordings struct {
-	dir   string
-	index *catalog.Catalog
+	dir    string
+	index  *catalog.Catalog
+	sealer seal.Sealer
 }
 
 func (r recordings) List(ctx context.Context, f catalog.Filter) ([]catalog.Recording, string, error) {
@@ -66,11 +68,11 @@ func (r recordings) Attendance(_ context.Context, id string) (api.Attendance, er
 }
 
 func (r recordings) Open(_ context.Context, id, name string) (api.File, error) {
-	f, info, err := recorder.Open(r.dir, id, name)
+	f, err := recorder.OpenMedia(r.dir, id, name, r.sealer)
 	if err != nil {
 		return api.File{}, err
 	}
-	return api.File{Content: f, Modified: info.ModTime()}, nil
+	return api.File{Content: f, Modified: f.Modified()}, nil
 }
 
 // manifests is where the index comes from.

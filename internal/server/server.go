@@ -24,6 +24,7 @@ import (
 	"consilium/internal/export"
 	"consilium/internal/journal"
 	"consilium/internal/metrics"
+	"consilium/internal/seal"
 	"consilium/internal/tunnel"
 	"consilium/internal/webhook"
 	"consilium/recorder"
@@ -44,6 +45,7 @@ type Server struct {
 	audit    *audit.Log
 	catalog  *catalog.Catalog
 	webhook  *webhook.Sender    // nil: none is configured
+	sealer   seal.Sealer        // nil: recordings lie open
 	recorder *recorder.Recorder // nil: recording is off
 	exports  *export.Queue      // nil: recording is off
 	certs    certs.Source       // nil: plain HTTP
@@ -101,17 +103,21 @@ func New(cfg config.Config, log *slog.Logger) (_ *Server, err error) {
 	if err = s.openCatalog(); err != nil {
 		return nil, err
 	}
+	if s.sealer, err = newSealer(cfg.Recording); err != nil {
+		return nil, err
+	}
+	warnOfSealing(cfg, log)
 	// The recorder looks for what a crash left behind before calls begin.
 	if cfg.Recording.Enabled {
 		s.alarm = s.newRecordingAlarm()
 		s.recorder, err = recorder.New(recorder.Config{
-			Dir: cfg.Data, Space: spaceMarks(cfg.Recording),
+			Dir: cfg.Data, Space: spaceMarks(cfg.Recording), Sealer: s.sealer,
 			Events: s.alarm, Log: log.With("part", "recorder"), Version: version(), Changed: s.catalog.Changed,
 		})
 		if err != nil {
 			return nil, fmt.Errorf("recording: %w", err)
 		}
-		if err = s.newExports(nil); err != nil {
+		if err = s.newExports(s.sealer); err != nil {
 			return nil, err
 		}
 	}
