@@ -126,6 +126,9 @@ func (s store) recordings() ([]string, error) {
 // open opens the directory of a recording; nothing outside it can be reached
 // through what it returns.
 func (s store) open(recording string) (*os.Root, error) {
+	if recording == "" || recording[0] == '.' {
+		return nil, fmt.Errorf("open recording: %w", fs.ErrNotExist)
+	}
 	root, err := os.OpenRoot(path.Join(s.dir, recordingsDir))
 	if err != nil {
 		return nil, fmt.Errorf("open recordings: %w", err)
