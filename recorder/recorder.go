@@ -154,12 +154,14 @@ func (r *Recorder) openData() (err error) {
 func (r *Recorder) tend(ctx context.Context) {
 	tick := time.NewTicker(syncInterval)
 	defer tick.Stop()
+	var clock wallClock
 	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
+		r.noteClock(clock.stepped(time.Now()))
 		for _, c := range r.calls() {
 			if c.recording != nil {
 				c.recording.sync()

@@ -60,6 +60,7 @@ const (
 	NoteNegotiation Type = "note.negotiation" // an offer was answered or refused
 	NoteClient      Type = "note.client"      // an entry of the client's own log
 	NoteTrack       Type = "note.track"       // a track was published, muted or ended
+	NoteClock       Type = "note.clock"       // the server's wall clock was set
 )
 
 // Public reports whether events of type t go to the feed and the webhook.
