@@ -113,7 +113,12 @@ func TestFailuresAreOneLineWithTheRightExitCode(t *testing.T) {
 		"list where nothing is":   {[]string{"recordings", "list", "--data", "/nonexistent"}, nil, exitFailed, "--data DIR"},
 		"probe of no URL":         {[]string{"probe", "--token", "t"}, nil, exitUsage, "probe: want one URL"},
 		"load of no URL":          {[]string{"load", "--dev"}, nil, exitUsage, "load: want one URL"},
-		"recordings verify":       {[]string{"recordings", "verify"}, nil, exitFailed, "recordings verify is not built yet"},
+		"verify where nothing is": {[]string{"recordings", "verify", "--data", "/nonexistent"}, nil, exitFailed, "--data DIR"},
+		"verify of nothing":       {[]string{"recordings", "verify", "x", "--data", "."}, nil, exitFailed, "recording x"},
+		"export without --out":    {[]string{"recordings", "export", "x"}, nil, exitUsage, "--out DIR"},
+		"repair where nothing is": {[]string{"recordings", "repair", "--data", "/nonexistent"}, nil, exitFailed, "--data DIR"},
+		"a key that is none":      {[]string{"recordings", "verify", "--data", ".", "--identity", bad}, nil, exitFailed, "AGE-SECRET-KEY-1"},
+		"key where nothing is":    {[]string{"recordings", "key", "--data", "."}, nil, exitFailed, "--data DIR"},
 		"check of nothing usable": {[]string{"check", "--config", bad}, nil, exitFailed, "unknown key"},
 	} {
 		t.Run(name, func(t *testing.T) {

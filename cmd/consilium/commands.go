@@ -15,8 +15,7 @@ type command struct {
 	summary string // one line
 	details string // the rest of the help: flags and examples
 	// define puts the command's flags on fs and returns what it does once they
-	// are parsed; args are the arguments before parsing. It is nil for a
-	// command that is not built yet.
+	// are parsed; args are the arguments before parsing.
 	define func(fs *flag.FlagSet, args []string) action
 }
 
@@ -32,9 +31,10 @@ func commands() []command {
 		recordingsShowCommand(),
 		recordingsReindexCommand(),
 		auditCommand(),
-		later("recordings verify", "[--data DIR] [ID...]", "check files against their manifests"),
-		later("recordings export", "[--data DIR] ID", "write a participant's sound and picture into one file"),
-		later("recordings repair", "[--data DIR] [ID...]", "finish what a crash left behind"),
+		recordingsVerifyCommand(),
+		recordingsKeyCommand(),
+		recordingsExportCommand(),
+		recordingsRepairCommand(),
 		probeCommand(),
 		loadCommand(),
 		checkCommand(),
@@ -42,11 +42,6 @@ func commands() []command {
 		caIssueCommand(),
 		versionCommand(),
 	}
-}
-
-// later is the entry of a command that is planned and not built.
-func later(name, args, summary string) command {
-	return command{name: name, args: args, summary: summary + " (not built yet)"}
 }
 
 // lookUp finds the command of a command line and its arguments.

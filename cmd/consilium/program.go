@@ -54,9 +54,6 @@ func (p *program) run(ctx context.Context, args []string) int {
 
 // execute parses the flags of a command and runs it.
 func (p *program) execute(ctx context.Context, cmd command, args []string) error {
-	if cmd.define == nil {
-		return fmt.Errorf("%s is not built yet; `consilium help` lists what is", cmd.name)
-	}
 	fs := flag.NewFlagSet(cmd.name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	action := cmd.define(fs, args)

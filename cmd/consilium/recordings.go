@@ -136,6 +136,12 @@ func printManifest(w io.Writer, m recorder.Manifest) error {
 		fmt.Fprintf(tw, "external id\t%q\n", m.ExternalID)
 	}
 	fmt.Fprintf(tw, "started\t%s\nlength\t%s\nstate\t%s\n", localTime(m.Started), length(m.Started, m.Ended), m.State)
+	if m.Signature != nil {
+		fmt.Fprintf(tw, "signed\tyes; `consilium recordings verify` checks it\n")
+	}
+	if m.State == recorder.Locked {
+		fmt.Fprintf(tw, "locked\ta crash left it sealed; `consilium recordings repair --identity FILE` finishes it\n")
+	}
 	if err := flush(tw); err != nil {
 		return err
 	}
@@ -146,6 +152,9 @@ func printManifest(w io.Writer, m recorder.Manifest) error {
 			lost = fmt.Sprintf("%.2f%%", 100*float64(s.PacketsLost)/float64(total))
 		}
 		state := string(s.State)
+		if s.Sealed != nil {
+			state += ", sealed"
+		}
 		if s.Error != "" {
 			state += " " + string(s.Error)
 		}
