@@ -184,6 +184,7 @@ type site struct {
 	calls   *fakeCalls
 	journal *journal.Journal
 	auth    *auth.Authority
+	api     *API
 	ready   error
 }
 
@@ -214,7 +215,7 @@ func newSite(t testing.TB, change ...func(*Config)) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Server = httptest.NewServer(api)
+	s.api, s.Server = api, httptest.NewServer(api)
 	t.Cleanup(func() {
 		s.Close()
 		cancel()

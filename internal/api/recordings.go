@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"mime"
 	"net/http"
 	"net/url"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -158,8 +160,27 @@ func (a *API) serveFile(w http.ResponseWriter, r *request) error {
 		header.Set("Etag", fmt.Sprintf(`"%x"`, file.Modified.UnixNano()))
 	}
 	content := &watchedContent{ReadSeeker: file.Content, access: access}
+	if ranges := r.Header.Get("Range"); ranges != "" {
+		r.Header.Set("Range", withoutEmpty(ranges))
+	}
 	http.ServeContent(w, r.Request, "", file.Modified, content)
 	return nil
+}
+
+// withoutEmpty makes the last zero bytes of a file a range beyond its end, which
+// is what they are (RFC 9110, section 14.1.2); net/http would answer 206.
+func withoutEmpty(ranges string) string {
+	unit, set, found := strings.Cut(ranges, "=")
+	if !found {
+		return ranges
+	}
+	specs := strings.Split(set, ",")
+	for i, spec := range specs {
+		if spec = strings.TrimSpace(spec); len(spec) > 1 && spec[0] == '-' && strings.Trim(spec[1:], "0") == "" {
+			specs[i] = strconv.FormatInt(math.MaxInt64, 10) + "-"
+		}
+	}
+	return unit + "=" + strings.Join(specs, ",")
 }
 
 // view notes that a viewer is about to get a file. player says that a page
