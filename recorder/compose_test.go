@@ -40,21 +40,29 @@ func consult(t *testing.T) (dir string, m Manifest) {
 // joined is when each of the three comes.
 var joined = [...]time.Duration{0, 2300 * time.Millisecond, 3600 * time.Millisecond}
 
-// composeJob puts the streams of a recording into cells, as a server does.
+// composeJob puts the streams of a consult into cells, as a server does.
 func composeJob(t *testing.T, dir string, m Manifest, format compose.Format) compose.Job {
 	t.Helper()
 	streams, err := Streams(m, opener(dir))
 	if err != nil {
 		t.Fatal(err)
 	}
+	for i, s := range streams { // numbers are given in any order
+		streams[i].Number = 1 + slices.Index([]string{"anna", "boris", "vera"}, m.Participants[s.Number-1].Identity)
+	}
+	return composeJobOf(t, dir, streams, format)
+}
+
+// composeJobOf gives every participant the cell of his number.
+func composeJobOf(t *testing.T, dir string, streams []Stream, format compose.Format) compose.Job {
+	t.Helper()
 	output := filepath.Join(t.TempDir(), "composed."+string(format))
 	if err := os.WriteFile(output, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	job := compose.Job{Format: format, Output: output, Cells: len(m.Participants)}
+	job := compose.Job{Format: format, Output: output}
 	for _, s := range streams {
-		cell := slices.Index([]string{"anna", "boris", "vera"}, m.Participants[s.Number-1].Identity)
-		in := compose.Input{Picture: s.Source != media.Microphone, Cell: cell, Write: func(ctx context.Context, w io.Writer) error {
+		in := compose.Input{Picture: s.Source != media.Microphone, Cell: s.Number - 1, Write: func(ctx context.Context, w io.Writer) error {
 			return s.Write(ctx, w, opener(dir))
 		}}
 		for _, i := range s.Shown {
@@ -62,6 +70,7 @@ func composeJob(t *testing.T, dir string, m Manifest, format compose.Format) com
 			in.Shown = append(in.Shown, compose.Interval{From: time.Duration(i.FromMS) * time.Millisecond, To: to})
 			job.Duration = max(job.Duration, to)
 		}
+		job.Cells = max(job.Cells, s.Number)
 		job.Inputs = append(job.Inputs, in)
 	}
 	return job

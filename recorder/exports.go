@@ -1,6 +1,7 @@
 package recorder
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -11,7 +12,9 @@ import (
 	"os"
 	"path"
 	"regexp"
+	"slices"
 
+	"consilium/internal/media"
 	"consilium/internal/seal"
 )
 
@@ -80,6 +83,54 @@ func WriteExport(dir, name string, write func(io.Writer) error) (Exported, error
 		return Exported{}, fmt.Errorf("recorder: %w", err)
 	}
 	return e, nil
+}
+
+// CopyMerged writes the merged files of everybody in a recording, in the clear,
+// into the directory out, which must exist. What is sealed is opened with
+// sealer; the error wraps seal.ErrNoIdentity when no key does that, and
+// ErrNothing when there is nothing to merge.
+func CopyMerged(ctx context.Context, dir, id, out string, sealer seal.Sealer) ([]Copied, error) {
+	m, err := Show(dir, id)
+	if err != nil {
+		return nil, err
+	}
+	open := func(file string) (io.ReadSeekCloser, error) { return OpenMedia(dir, id, file, sealer) }
+	var done []Copied
+	for _, p := range m.Participants {
+		for _, source := range []media.Source{media.Camera, media.Screen} {
+			if source == media.Screen && !m.has(p.Identity, source) {
+				continue // the sound alone is in the other file
+			}
+			merges, err := Merges(m, p.Identity, source, open)
+			if errors.Is(err, ErrNothing) {
+				continue
+			}
+			if err != nil {
+				return done, fmt.Errorf("recorder: %w", err)
+			}
+			for _, g := range merges {
+				e, err := WriteExport(out, g.Name, func(w io.Writer) error {
+					_, err := g.Write(ctx, w, open)
+					return err
+				})
+				if err != nil {
+					return done, err
+				}
+				done = append(done, Copied{File: g.Name, Bytes: e.Bytes})
+			}
+		}
+	}
+	if len(done) == 0 {
+		return nil, fmt.Errorf("recorder: %w", ErrNothing)
+	}
+	return done, nil
+}
+
+// has reports whether there is a file of a participant's source.
+func (m *Manifest) has(participant string, source media.Source) bool {
+	return slices.ContainsFunc(m.Segments, func(s Segment) bool {
+		return s.Participant == participant && s.Source == source && s.playable()
+	})
 }
 
 // placeFile writes a temporary file, syncs and renames it. wrap seals; it may

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"testing"
 
 	"consilium/internal/browser"
@@ -27,7 +28,7 @@ func player(t *testing.T, dir string) string {
 			return
 		}
 		defer f.Close()
-		w.Header().Set("Content-Type", "video/webm")
+		w.Header().Set("Content-Type", map[string]string{".webm": "video/webm", ".mp4": "video/mp4"}[path.Ext(info.Name())])
 		http.ServeContent(w, r, "", info.ModTime(), f)
 	})
 	server := httptest.NewServer(mux)
