@@ -25,6 +25,7 @@ import (
 	"consilium/internal/leak"
 	"consilium/internal/media"
 	"consilium/internal/metrics"
+	"consilium/internal/seal"
 	"consilium/sfu"
 )
 
@@ -166,6 +167,12 @@ func (fakeRecordings) Show(_ context.Context, id string) (any, error) {
 }
 
 func (f fakeRecordings) Open(_ context.Context, id, name string) (File, error) {
+	switch name {
+	case "p8-cam-1.webm":
+		return File{}, seal.ErrNoIdentity
+	case "p7-cam-1.webm":
+		return File{}, seal.ErrDamaged
+	}
 	if id != "rec1" || name != "p1-cam-1.webm" && name != "p1-mic-1.webm" {
 		return File{}, fmt.Errorf("open /secret/path/%s: %w", name, fs.ErrNotExist)
 	}

@@ -206,6 +206,7 @@ func (a *API) view(r *request, id, name string, claims auth.Claims, player bool)
 // noter takes what is noted of one request for a file; *audit.Access is one.
 type noter interface {
 	Read(first, last int64)
+	Fail(err error)
 	Close()
 }
 
@@ -213,6 +214,7 @@ type noter interface {
 type unwatched struct{}
 
 func (unwatched) Read(int64, int64) {}
+func (unwatched) Fail(error)        {}
 func (unwatched) Close()            {}
 
 // watchedContent tells which bytes were read.
@@ -228,6 +230,9 @@ func (c *watchedContent) Read(p []byte) (int, error) {
 	if n > 0 {
 		c.access.Read(c.at, c.at+int64(n)-1)
 		c.at += int64(n)
+	}
+	if err != nil && err != io.EOF {
+		c.access.Fail(err)
 	}
 	return n, err
 }

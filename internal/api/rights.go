@@ -109,8 +109,9 @@ func (a *API) auditRefusal(r *request, p *problem.Problem) {
 	if a.config.Audit == nil || !aboutRecordings(r.URL.Path) {
 		return
 	}
-	switch p.Status {
-	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
+	switch {
+	case p.Status == http.StatusUnauthorized, p.Status == http.StatusForbidden, p.Status == http.StatusNotFound:
+	case p.Code == problem.Sealed, p.Code == problem.Damaged:
 	default:
 		return
 	}

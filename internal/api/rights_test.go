@@ -272,6 +272,8 @@ func TestRefusedAccessIsNoted(t *testing.T) {
 		"a patient at the list":   {"/v1/recordings", "Bearer " + s.token(t, "anna", "red", "patient"), "", 403, "", "", ""},
 		"a doctor at the log":     {"/v1/audit", s.doctor(t), "", 403, "", "", ""},
 		"nobody":                  {"/v1/recordings/rec1/files/p1-mic-1.webm", "", "", 401, "", "rec1", "p1-mic-1.webm"},
+		"a file no key opens":     {"/v1/recordings/rec1/files/p8-cam-1.webm", basic(), "", 409, "mis", "rec1", "p8-cam-1.webm"},
+		"a damaged file":          {"/v1/recordings/rec1/files/p7-cam-1.webm", basic(), "", 500, "mis", "rec1", "p7-cam-1.webm"},
 		"a very long id of a bot": {"/v1/recordings/" + strings.Repeat("x", 500), basic(), "", 404, "mis", `"` + strings.Repeat("x", 130) + `"`, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -140,10 +141,14 @@ func TestWhatWasReadIsWrittenWhileOneWatchesAndWhenHeStops(t *testing.T) {
 		t.Fatalf("%d rows and %d viewers after %v of watching", len(l.backlog), len(l.viewings), viewingEvery)
 	}
 	a.Read(100, 199)
+	a.Fail(errors.New("chunk 7 is damaged"))
 	a.Close()
 	l.sweep(time.Now().Add(viewingIdle+time.Second), false)
 	if len(l.backlog) != 2 || len(l.viewings) != 0 {
 		t.Fatalf("%d rows and %d viewers after the end", len(l.backlog), len(l.viewings))
+	}
+	if l.backlog[0].Outcome != "" || l.backlog[1].Outcome != Failed || l.backlog[1].Data["error"] != "chunk 7 is damaged" {
+		t.Errorf("rows %+v", l.backlog)
 	}
 	if first, second := l.backlog[0].Data["ranges"], l.backlog[1].Data["ranges"]; fmt.Sprint(first, second) != "[[0 99]] [[100 199]]" {
 		t.Errorf("rows say %v and %v", first, second)

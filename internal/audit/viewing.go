@@ -31,6 +31,7 @@ type viewing struct {
 	requests int
 	bytes    int64
 	ranges   ranges
+	failed   error     // the last; nil: none
 	from, to time.Time // of the accesses that are in no row yet
 	written  time.Time // when the last row was made
 }
@@ -117,6 +118,13 @@ func (a *Access) Read(first, last int64) {
 	a.viewing.ranges = a.viewing.ranges.add(first, last)
 }
 
+// Fail notes that the file could not be read any further.
+func (a *Access) Fail(err error) {
+	a.log.mu.Lock()
+	defer a.log.mu.Unlock()
+	a.viewing.failed = err
+}
+
 // Close ends the access.
 func (a *Access) Close() {
 	a.log.mu.Lock()
@@ -137,7 +145,7 @@ func (l *Log) sweep(now time.Time, all bool) {
 		if (v.requests > 0 || v.bytes > 0) && !l.keepRow(v.row(now)) {
 			continue // there is no room: it waits here
 		}
-		v.requests, v.bytes, v.ranges, v.from, v.written = 0, 0, nil, now, now
+		v.requests, v.bytes, v.ranges, v.failed, v.from, v.written = 0, 0, nil, nil, now, now
 		if idle {
 			delete(l.viewings, key)
 		}
@@ -172,6 +180,9 @@ func (v *viewing) row(now time.Time) Entry {
 	e.Time = now
 	e.Data = map[string]any{
 		"ranges": v.ranges.list(), "bytes": v.bytes, "requests": v.requests, "from": stamp(v.from), "to": stamp(v.to),
+	}
+	if v.failed != nil {
+		e.Outcome, e.Data["error"] = Failed, v.failed.Error()
 	}
 	return e
 }
