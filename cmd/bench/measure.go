@@ -26,6 +26,7 @@ type figures struct {
 	latency, direct  latency
 	cpu              float64 // cores
 	writes, written  float64 // calls and bytes a second
+	calls            systemCalls
 	idle, busy       memory
 }
 
@@ -112,7 +113,14 @@ func (p plan) measure(ctx context.Context, s scene) (_ figures, err error) {
 	if after.inside, err = look.collected(ctx, after.inside); err != nil {
 		return figures{}, err
 	}
-	return evaluate(clients, idle, before, after, forwarded, reference)
+	f, err := evaluate(clients, idle, before, after, forwarded, reference)
+	if err != nil {
+		return figures{}, err
+	}
+	if s.trace {
+		f.calls, err = traceCalls(ctx, p.dir, server.pid())
+	}
+	return f, err
 }
 
 // collected waits until the server has collected its garbage since in, and

@@ -28,6 +28,7 @@ type scene struct {
 	name  string
 	start func(context.Context, plan) (*child, error)
 	join  func(context.Context, string, *meter) (*party, error)
+	trace bool // count its system calls as well
 }
 
 // Names of the scenes, by which the report finds them.
@@ -41,10 +42,10 @@ const (
 // scenes are run in this order in every round.
 func scenes() []scene {
 	return []scene{
-		{broadcastOurs, startPlain, joinBroadcast},
-		{broadcastDefault, startReference, joinBroadcast},
-		{callsPlain, startPlain, joinCalls},
-		{callsRecorded, startRecording, joinCalls},
+		{broadcastOurs, startPlain, joinBroadcast, false},
+		{broadcastDefault, startReference, joinBroadcast, false},
+		{callsPlain, startPlain, joinCalls, true},
+		{callsRecorded, startRecording, joinCalls, true},
 	}
 }
 

@@ -113,16 +113,29 @@ func writeRecording(out *strings.Builder, plain, recorded []figures) {
 		return compare(plain, recorded, func(off, on figures) float64 { return (of(on) - of(off)) / on.tracks })
 	}
 	out.WriteString("| recording, by track (half of them sound) | |\n|---|---|\n")
-	for _, r := range []row{
+	rows := []row{
 		{"CPU, % of a core", cents, percent, func(f figures) float64 { return f.cpu }},
 		{"heap, KiB", whole, kilo, func(f figures) float64 { return f.busy.heap }},
 		{"resident memory, KiB", whole, kilo, func(f figures) float64 { return f.busy.rss }},
 		{"goroutines", cents, 1, func(f figures) float64 { return f.busy.goroutines }},
 		{"write calls, 1/s", tenths, 1, func(f figures) float64 { return f.writes }},
 		{"written, KiB/s", tenths, kilo, func(f figures) float64 { return f.written }},
-	} {
+	}
+	if len(recorded) > 0 && recorded[0].calls != nil {
+		rows = append(rows,
+			row{"write and pwrite, 1/s, by strace", tenths, 1, func(f figures) float64 { return f.calls.named("write", "pwrite64", "writev") }},
+			row{"fsync and fdatasync, 1/s", tenths, 1, func(f figures) float64 { return f.calls.named("fsync", "fdatasync") }},
+			row{"other calls that name a file, 1/s", tenths, 1, func(f figures) float64 {
+				return f.calls.named("openat", "close", "renameat", "renameat2", "unlinkat", "mkdirat", "newfstatat", "fstat", "statfs")
+			}},
+			row{"system calls of every kind, 1/s", tenths, 1, func(f figures) float64 { return f.calls.all() }},
+		)
+	}
+	for _, r := range rows {
 		fmt.Fprintf(out, "| %s | %s |\n", r.name, cell(byTrack(r.figure), r.format, r.scale))
 	}
+	fmt.Fprintf(out, "| **CPU of the server, recorded / not recorded** | %s |\n",
+		cell(compare(plain, recorded, func(off, on figures) float64 { return on.cpu / off.cpu }), cents, 1))
 	out.WriteString("\n")
 }
 
