@@ -111,6 +111,19 @@ func TestASealedRecordingIsVerifiedShownAndExported(t *testing.T) {
 	}
 }
 
+func TestMergedFilesAreExportedBesideTheOriginals(t *testing.T) {
+	dir, key := recordedCall(t, nil)
+	out := filepath.Join(t.TempDir(), "out")
+	said := ran(t, "recordings", "export", "c_1", "--merged", "--data", dir, "--identity", key, "--out", out)
+	data, err := os.ReadFile(filepath.Join(out, "p1-cam-merged-1.webm"))
+	if err != nil || string(data[:4]) != "\x1a\x45\xdf\xa3" || !strings.Contains(said, "p1-cam-merged-1.webm") {
+		t.Errorf("%d bytes, %v; export says\n%s", len(data), err, said)
+	}
+	if r := consilium(t, nil, "recordings", "export", "c_1", "--merged", "--data", dir, "--out", t.TempDir()); r.code != exitFailed || !strings.Contains(r.stderr, "--identity") {
+		t.Errorf("a sealed recording is merged without a key: %+v", r)
+	}
+}
+
 func TestVerifyNamesADamagedFileAndFails(t *testing.T) {
 	dir, _ := recordedCall(t, nil)
 	name := filepath.Join(dir, "recordings", "c_1", "p1-mic-1.webm.age")

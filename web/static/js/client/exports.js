@@ -12,8 +12,7 @@ import { signal } from '../lib/signal.js';
  * @property {'queued' | 'running' | 'done' | 'failed'} state
  * @property {number} [progress]  0 to 1
  * @property {string} [reason]  why it failed
- * @property {string} [file]  its name, when it is done
- * @property {number} [bytes]
+ * @property {{name: string, bytes: number}[]} files  of a job that is done
  */
 
 /** The exports of one recording, and those that are being made. */

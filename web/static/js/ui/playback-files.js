@@ -95,7 +95,7 @@ function exportRow(access, recording, job) {
   const name = recording.lanes.find((l) => l.identity === job.participant)?.name ?? '';
   const what = job.kind === 'merged' ? t('playback.export.merged', { name }) : t(`playback.export.${job.format}`);
   const state = h('span', { class: 'export-state' });
-  if (job.state === 'done' && job.file) state.append(download(access, job.file, job.bytes));
+  if (job.state === 'done') state.append(...job.files.map((f) => download(access, f.name, f.bytes)));
   else if (job.state === 'failed') state.append(t('playback.export.failed'), job.reason ? ` ${job.reason}` : '');
   else {
     const words = t(`playback.export.${job.state}`);
