@@ -2,8 +2,9 @@
 
 FUZZTIME ?= 30s
 BENCH    ?= .
+SOAK     ?= KilledLoses|PowerCut|InStepInARecording|TwoRoomsOfTwentyFive|SilencesAndWraps
 
-.PHONY: help run build test test-install lint fuzz bench bench-parts web-check cover clean
+.PHONY: help run build test test-install lint fuzz soak bench bench-parts web-check cover clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +26,9 @@ lint: web-check ## formatting, vet, go fix, types of the web client
 
 fuzz: ## fuzz every parser for FUZZTIME each
 	FUZZTIME=$(FUZZTIME) .ci/fuzz
+
+soak: ## record at full length, as root: kill -9 twenty times, power cuts, an hour of 2 rooms of 25, 3 h of sound (5 h, ends by itself)
+	go test -count=1 -timeout 6h -v -run '$(SOAK)' ./internal/e2e -soak
 
 bench: ## measure the whole server, in 4 minutes: CPU and latency by packet, memory by participant
 	go run ./cmd/bench
