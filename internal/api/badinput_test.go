@@ -101,15 +101,15 @@ func badFiles() map[string]refusal {
 // badPaths are paths and methods that are not there.
 func badPaths() map[string]refusal {
 	return map[string]refusal{
-		"nothing there":         {"GET", "/v1/nothing", "", 404, "not_found"},
-		"the bare prefix":       {"GET", "/v1/", "", 404, "not_found"},
-		"PUT of calls":          {"PUT", "/v1/calls", "{}", 405, "method_not_allowed"},
-		"PATCH of a call":       {"PATCH", "CALL", "{}", 405, "method_not_allowed"},
-		"GET of mute":           {"GET", "CALL/participants/anna/mute", "", 405, "method_not_allowed"},
-		"POST of the feed":      {"POST", "/v1/events", "{}", 405, "method_not_allowed"},
-		"DELETE of openapi":     {"DELETE", "/openapi.json", "", 405, "method_not_allowed"},
-		"diag with an API key":  {"POST", "/v1/diag", `{"entries": []}`, 401, "unauthorized"},
-		"page of the recording": {"GET", "/recordings/rec1", "", 501, "not_implemented"},
+		"nothing there":        {"GET", "/v1/nothing", "", 404, "not_found"},
+		"the bare prefix":      {"GET", "/v1/", "", 404, "not_found"},
+		"PUT of calls":         {"PUT", "/v1/calls", "{}", 405, "method_not_allowed"},
+		"PATCH of a call":      {"PATCH", "CALL", "{}", 405, "method_not_allowed"},
+		"GET of mute":          {"GET", "CALL/participants/anna/mute", "", 405, "method_not_allowed"},
+		"POST of the feed":     {"POST", "/v1/events", "{}", 405, "method_not_allowed"},
+		"DELETE of openapi":    {"DELETE", "/openapi.json", "", 405, "method_not_allowed"},
+		"diag with an API key": {"POST", "/v1/diag", `{"entries": []}`, 401, "unauthorized"},
+		"below a recording":    {"GET", "/recordings/rec1/x", "", 404, "not_found"},
 	}
 }
 

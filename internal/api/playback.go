@@ -12,7 +12,6 @@ import (
 
 	"consilium/internal/audit"
 	"consilium/internal/auth"
-	"consilium/internal/problem"
 )
 
 const (
@@ -134,10 +133,4 @@ func (a *API) renew(w http.ResponseWriter, r *request, g playbackGrant) {
 // claims of who has a cookie.
 func (g playbackGrant) claims() auth.Claims {
 	return auth.Claims{Subject: g.Viewer, Role: auth.Role(g.Role)}
-}
-
-// playbackPage is not built yet.
-func (a *API) playbackPage(http.ResponseWriter, *request) error {
-	return problem.New(http.StatusNotImplemented, problem.NotImplemented,
-		"the playback page is not built yet; the files are under /v1/recordings/{id}/files/")
 }

@@ -62,7 +62,6 @@ func routes() []route {
 		{"DELETE", "/v1/recordings/{id}/exports/{job}", self, func(a *API) handler { return a.deleteExport }},
 		{"POST", "/v1/recordings/{id}/playback", self, func(a *API) handler { return a.allowPlayback }},
 		{"GET", "/v1/audit", admin, func(a *API) handler { return a.listAudit }},
-		{"GET", "/recordings/{id}", open, func(a *API) handler { return a.playbackPage }},
 		{"GET", "/openapi.json", open, func(a *API) handler { return a.description }},
 		{"GET", "/metrics", admin, func(a *API) handler { return a.showMetrics }},
 		{"GET", "/healthz", open, func(a *API) handler { return a.healthy }},

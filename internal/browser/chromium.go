@@ -269,6 +269,14 @@ func keyCode(key string) (int, bool) {
 		return 13, true
 	case "Escape":
 		return 27, true
+	case "End":
+		return 35, true
+	case "Home":
+		return 36, true
+	case "ArrowLeft":
+		return 37, true
+	case "ArrowRight":
+		return 39, true
 	}
 	return 0, false
 }

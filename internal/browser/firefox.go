@@ -265,6 +265,14 @@ func bidiKey(key string) string {
 		return "\uE007"
 	case "Escape":
 		return "\uE00C"
+	case "End":
+		return "\uE010"
+	case "Home":
+		return "\uE011"
+	case "ArrowLeft":
+		return "\uE012"
+	case "ArrowRight":
+		return "\uE014"
 	}
 	return key
 }

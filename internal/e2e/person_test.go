@@ -13,6 +13,7 @@ type person struct {
 	*browser.Page
 	l        *lab
 	identity string
+	refused  bool // a 401 in its console is no fault
 }
 
 // visit opens a person's join link.

@@ -84,12 +84,14 @@ function levels({ activity }) {
   return { step: activity.step_ms, guessed: activity.source !== 'audio_level', values };
 }
 
-/** @param {Manifest} manifest @param {Part[]} parts */
+/**
+ * The axis ends with what was last seen, heard or told: a call stays open for a
+ * while when everybody has left, and nobody wants to look at that.
+ * @param {Manifest} manifest @param {Part[]} parts
+ */
 function axisLength(manifest, parts) {
-  const said = manifest.ended ? Date.parse(manifest.ended) - Date.parse(manifest.started) : 0;
-  const last = Math.max(0, ...parts.map((p) => p.end));
-  const events = manifest.ended ? 0 : Math.max(0, ...(manifest.events ?? []).map((e) => e.ms));
-  return Math.max(1, said, last, events);
+  const told = (manifest.events ?? []).filter((e) => e.participant).map((e) => e.ms);
+  return parts.reduce((last, p) => Math.max(last, p.end), told.reduce((last, ms) => Math.max(last, ms), 1));
 }
 
 /**

@@ -1,6 +1,6 @@
 // @ts-check
 // Plays all files of a recording by one clock: a plain media element a file.
-import { PlaybackClock, correction, follow } from '../client/playback-clock.js';
+import { PlaybackClock, Reference, correction } from '../client/playback-clock.js';
 import { fileTime, sessionTime } from '../client/recording-model.js';
 import { h } from '../lib/element.js';
 import { signal } from '../lib/signal.js';
@@ -26,6 +26,8 @@ export class Player {
   #clock = new PlaybackClock();
   #frame = 0;
   #resume = false; // after scrubbing
+  #reference = new Reference();
+  #anchored = false; // the clock has been put to where the reference really began
 
   playing = signal(false);
   waiting = signal(false);
@@ -97,9 +99,13 @@ export class Player {
     const to = Math.max(0, Math.min(this.length, ms));
     this.#clock.seek(to);
     this.position.value = to;
+    this.#anchored = false;
     for (const item of this.items) {
       item.late = 0;
       if (item.fault.peek() === 'slow') item.fault.value = '';
+      if (item.media.readyState < 1 || to < item.part.start || to >= item.part.end) continue;
+      item.settled = performance.now() + SETTLE;
+      item.media.currentTime = this.#place(item, to);
     }
     this.#tick();
   }
@@ -119,7 +125,11 @@ export class Player {
   setSpeed(speed) {
     this.speed.value = speed;
     this.#clock.setRate(speed);
-    for (const { media } of this.items) media.playbackRate = speed;
+    this.#anchored = false;
+    for (const item of this.items) {
+      item.media.playbackRate = speed;
+      item.settled = performance.now() + SETTLE;
+    }
   }
 
   /** Tries again what failed: the way to the server is open again. */
@@ -146,10 +156,13 @@ export class Player {
     this.waiting.value = waiting.length > 0;
     if (!this.playing.peek() || waiting.length) {
       this.#clock.stop();
+      this.#clock.setRate(this.speed.peek());
+      this.#anchored = false;
       for (const item of needed) this.#hold(item, now);
     } else {
       this.#clock.start();
-      const reference = needed.find((i) => i.kind === 'sound' && !i.media.paused && !i.media.muted);
+      const reference = needed.find((i) => i.kind === 'sound' && !i.media.muted) ?? needed[0];
+      if (reference) this.#anchor(reference);
       for (const item of needed) this.#run(item, item === reference);
     }
     this.beat.value = this.#clock.position;
@@ -204,6 +217,18 @@ export class Player {
     return Math.max(0, Math.min(end, fileTime(part, now)));
   }
 
+  /**
+   * All elements take a while to begin, and much the same while: the clock
+   * waits for the reference, so that only the differences need correcting.
+   * @param {Item} reference
+   */
+  #anchor({ media, part, settled }) {
+    if (this.#anchored || media.paused || media.ended || performance.now() < settled) return;
+    this.#clock.adjust(sessionTime(part, media.currentTime) - this.#clock.position);
+    this.#anchored = true;
+    this.#reference.reset();
+  }
+
   /** Plays, and keeps step. @param {Item} item @param {boolean} reference */
   #run(item, reference) {
     const { media, part } = item;
@@ -217,16 +242,24 @@ export class Player {
       });
       return;
     }
-    if (performance.now() < item.settled) return;
+    if (!this.#anchored || performance.now() < item.settled) return;
     const error = sessionTime(part, media.currentTime) - this.#clock.position;
-    if (reference) this.#clock.adjust(follow(error));
+    if (reference) this.#lead(item, error);
     const { jump, rate } = correction(error, item.kind);
     if (jump) {
       item.settled = performance.now() + SETTLE;
       media.currentTime = this.#place(item, this.#clock.position);
     }
-    const wanted = this.speed.peek() * (reference ? 1 : rate);
+    const pace = item.kind === 'picture' ? this.#reference.pace : 1; // sounds share the sound card
+    const wanted = reference ? this.speed.peek() : this.speed.peek() * rate * pace;
     if (Math.abs(media.playbackRate - wanted) > 0.001) media.playbackRate = wanted;
+  }
+
+  /** The clock goes with the reference. @param {Item} item @param {number} error */
+  #lead({ part, media, kind }, error) {
+    if (kind === 'sound') this.#reference.see(part.file, performance.now(), sessionTime(part, media.currentTime), this.speed.peek());
+    this.#clock.setRate(this.speed.peek() * this.#reference.pace);
+    this.#clock.adjust(this.#reference.follow(error));
   }
 
   /** Who is heard, and how loud. */
