@@ -45,6 +45,7 @@ const (
 	RecordingReady   Type = "recording.ready"
 	RecordingFailed  Type = "recording.failed"
 	RecordingSpace   Type = "recording.space"
+	RecordingUpload  Type = "recording.upload"
 
 	ConsentGiven   Type = "consent.given"
 	ConsentRefused Type = "consent.refused"
@@ -75,7 +76,7 @@ func Types() []Type {
 		ICEConnected,
 		MediaFlowing, MediaStalled, MediaResumed, MediaTimeout,
 		QualityPoor, QualityRecovered,
-		RecordingArmed, RecordingStarted, RecordingReady, RecordingFailed, RecordingSpace,
+		RecordingArmed, RecordingStarted, RecordingReady, RecordingFailed, RecordingSpace, RecordingUpload,
 		ConsentGiven, ConsentRefused,
 		PrecheckCompleted,
 	}
