@@ -134,6 +134,7 @@ func (b *book) saveFinal(c *chain, key ed25519.PrivateKey) error {
 	if err := replaceFile(b.root, b.dir, manifestName, data); err != nil {
 		return err
 	}
+	c.step("manifest signed")
 	if err := c.append(hexSum(data), m.Call); err != nil {
 		return err
 	}

@@ -29,6 +29,7 @@ var chainLine = regexp.MustCompile(`^([0-9a-f]{64}) ([A-Za-z0-9._~-]{1,128})$`)
 // appending what follows it; it is taken before any lock of a book.
 type chain struct {
 	root *os.Root
+	step func(name string) // as the recorder's
 	mu   sync.Mutex
 	head string // hash of the last line; "" if there is none
 }
@@ -38,8 +39,8 @@ type link struct{ sum, call string }
 
 // openChain finds the end of the chain. A line that a crash tore is cut off:
 // its manifest is not settled yet and comes again.
-func openChain(root *os.Root) (*chain, error) {
-	c := &chain{root: root}
+func openChain(root *os.Root, step func(string)) (*chain, error) {
+	c := &chain{root: root, step: step}
 	var whole int64
 	err := readChain(root, func(l link, end int64) {
 		c.head, whole = l.sum, end
@@ -86,13 +87,6 @@ func readChain(root *os.Root, each func(l link, end int64)) error {
 		end += int64(len(line))
 		each(link{string(parts[1]), string(parts[2])}, end)
 	}
-}
-
-// contains reports whether a manifest is in the chain.
-func (c *chain) contains(sum, call string) (bool, error) {
-	found := false
-	err := readChain(c.root, func(l link, _ int64) { found = found || l == link{sum, call} })
-	return found, err
 }
 
 // append adds a manifest and makes that durable.

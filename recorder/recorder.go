@@ -142,7 +142,7 @@ func (r *Recorder) openData() (err error) {
 		return fmt.Errorf("open data directory: %w", err)
 	}
 	if r.signingKey, err = loadSigningKey(r.root); err == nil {
-		r.chain, err = openChain(r.root)
+		r.chain, err = openChain(r.root, r.step)
 	}
 	if err != nil {
 		_ = r.root.Close() // nothing was written to it
