@@ -98,12 +98,20 @@ func (b *book) save() error {
 	if err != nil {
 		return err
 	}
-	if err := replaceFile(b.root, b.dir, manifestName, data); err != nil {
+	if err := b.write(data); err != nil {
 		return err
 	}
 	b.mu.Lock()
 	b.saved = version
 	b.mu.Unlock()
+	return nil
+}
+
+// write puts data in the manifest's place and tells who keeps an index.
+func (b *book) write(data []byte) error {
+	if err := replaceFile(b.root, b.dir, manifestName, data); err != nil {
+		return err
+	}
 	if b.changed != nil {
 		b.changed()
 	}
@@ -131,7 +139,7 @@ func (b *book) saveFinal(c *chain, key ed25519.PrivateKey) error {
 	if err != nil {
 		return err
 	}
-	if err := replaceFile(b.root, b.dir, manifestName, data); err != nil {
+	if err := b.write(data); err != nil {
 		return err
 	}
 	c.step("manifest signed")
