@@ -33,16 +33,18 @@ func (a *API) startExport(w http.ResponseWriter, r *request) error {
 	if ask, err = ask.Check(); err != nil {
 		return unusable(err.Error())
 	}
-	err = a.audit(r, audit.Entry{
+	entry := audit.Entry{
 		Action: audit.Exported, Recording: id, Actor: r.caller.Subject, Role: string(r.caller.Role),
 		Data: map[string]any{"kind": string(ask.Kind), "format": ask.Format, "participant": ask.Participant},
-	})
-	if err != nil {
+	}
+	if err := a.audit(r, entry); err != nil {
 		return err
 	}
 	job, err := a.config.Exports.Start(r.Context(), id, ask)
 	if err != nil {
-		return noExport(err)
+		err = noExport(err)
+		entry.Outcome = audit.Failed
+		return errors.Join(a.audit(r, entry), err)
 	}
 	w.Header().Set("Location", "/v1/recordings/"+id+"/exports/"+job.ID)
 	return writeJSON(w, http.StatusAccepted, job)

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"consilium/internal/metrics"
 )
 
 // Maker makes files.
@@ -33,10 +35,9 @@ type Config struct {
 	Timeout time.Duration
 	// Space returns an error while the disk is too full to export; it is asked
 	// every two seconds while a job runs. May be nil.
-	Space func() error
-	// Ended is told of every job that is done or has failed. May be nil.
-	Ended func(recording string, job Job)
-	Log   *slog.Logger // nil: discard
+	Space   func() error
+	Metrics *metrics.Registry // may be nil
+	Log     *slog.Logger      // nil: discard
 }
 
 const (
@@ -47,11 +48,20 @@ const (
 	maxKept = 100
 )
 
+// Outcomes of an export, in metrics.
+const (
+	outcomeDone     = "done"
+	outcomeFailed   = "failed"
+	outcomeCanceled = "canceled"
+	outcomeFull     = "queue_full" // refused
+)
+
 // Queue runs jobs, one at a time. It is safe for concurrent use.
 type Queue struct {
-	config Config
-	log    *slog.Logger
-	store  store
+	config  Config
+	log     *slog.Logger
+	store   store
+	exports *metrics.CounterVec
 
 	mu     sync.Mutex
 	closed bool
@@ -84,13 +94,21 @@ func New(c Config) (*Queue, error) {
 	if c.Space == nil {
 		c.Space = func() error { return nil }
 	}
-	if c.Ended == nil {
-		c.Ended = func(string, Job) {}
+	if c.Metrics == nil {
+		c.Metrics = metrics.New()
 	}
 	q := &Queue{config: c, log: c.Log, store: store{c.Dir}, wake: make(chan struct{}, 1)}
 	if q.log == nil {
 		q.log = slog.New(slog.DiscardHandler)
 	}
+	q.exports = c.Metrics.CounterVec("consilium_exports_total", "Exports of recordings, by kind and outcome.",
+		metrics.Label{Name: "kind", Values: []string{string(Merged), string(Composed)}},
+		metrics.Label{Name: "outcome", Values: []string{outcomeDone, outcomeFailed, outcomeCanceled, outcomeFull}})
+	c.Metrics.GaugeFunc("consilium_exports_unfinished", "Exports that wait or run.", func() float64 {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		return float64(len(q.live))
+	})
 	return q, nil
 }
 
@@ -119,6 +137,7 @@ func (q *Queue) Start(ctx context.Context, recording string, r Request) (Job, er
 	case q.closed:
 		return Job{}, ErrStopped
 	case len(q.live) > q.config.Waiting:
+		q.exports.With(string(r.Kind), outcomeFull).Inc()
 		return Job{}, ErrFull
 	}
 	e := &entry{recording: recording, job: Job{
@@ -187,6 +206,7 @@ func (q *Queue) Delete(recording, id string) error {
 	}
 	if e := q.find(recording, id); e != nil {
 		e.canceled = true
+		q.exports.With(string(e.job.Kind), outcomeCanceled).Inc()
 		if e.cancel != nil {
 			e.cancel(errCanceled) // Run takes it off the list
 		} else {

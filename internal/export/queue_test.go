@@ -105,8 +105,7 @@ func TestJobsRunOneAfterTheOtherAndTellTheirProgress(t *testing.T) {
 	dir := data(t)
 	synctest.Test(t, func(t *testing.T) {
 		k := newKitchen()
-		var ended []State
-		q, stop := serve(t, Config{Dir: dir, Maker: k, Ended: func(_ string, j Job) { ended = append(ended, j.State) }})
+		q, stop := serve(t, Config{Dir: dir, Maker: k})
 		first, second := begin(t, q, mp4()), begin(t, q, webm())
 		synctest.Wait()
 		if j := state(t, q, first.ID); j.State != Running || j.Progress != 0.5 {
@@ -124,8 +123,10 @@ func TestJobsRunOneAfterTheOtherAndTellTheirProgress(t *testing.T) {
 		if j := state(t, q, second.ID); j.State != Failed || j.Reason != "no more flour" || len(j.Files) != 0 {
 			t.Errorf("second is %+v", j)
 		}
-		if len(ended) != 2 || ended[0] != Done || ended[1] != Failed {
-			t.Errorf("told were %v", ended)
+		for _, outcome := range []string{outcomeDone, outcomeFailed} {
+			if n := q.exports.With(string(Composed), outcome).Value(); n != 1 {
+				t.Errorf("%d are counted as %s", n, outcome)
+			}
 		}
 		stop()
 		if _, err := q.Start(t.Context(), call, mp4()); !errors.Is(err, ErrStopped) {
@@ -148,6 +149,9 @@ func TestAFullQueueSaysSoAndTheSameRequestIsTheSameJob(t *testing.T) {
 		}
 		if _, err := q.Start(t.Context(), call, Request{Kind: Merged}); !errors.Is(err, ErrFull) {
 			t.Errorf("a third job: %v", err)
+		}
+		if n := q.exports.With(string(Merged), outcomeFull).Value(); n != 1 {
+			t.Errorf("%d are counted as refused", n)
 		}
 	})
 }

@@ -149,7 +149,7 @@ func (q *Queue) finish(e *entry, files []File, err error) {
 		q.log.Warn("export failed", "call", e.recording, "job", e.job.ID, "kind", e.job.Kind, "error", err)
 	}
 	q.drop(e)
-	canceled, job := e.canceled, e.job.clone()
+	canceled, job := e.canceled, e.job
 	if !canceled {
 		if err := q.keep(e); err != nil {
 			q.log.Error("end of an export not noted", "call", e.recording, "job", e.job.ID, "error", err)
@@ -157,7 +157,7 @@ func (q *Queue) finish(e *entry, files []File, err error) {
 	}
 	q.mu.Unlock()
 	if !canceled {
-		q.config.Ended(e.recording, job)
+		q.exports.With(string(job.Kind), string(job.State)).Inc()
 	}
 	if canceled && err == nil { // it was done before it could be stopped
 		for _, f := range files {

@@ -39,7 +39,7 @@ func (s *Server) newExports(sealer seal.Sealer) error {
 	}
 	var err error
 	s.exports, err = export.New(export.Config{
-		Dir: s.cfg.Data, Maker: maker, Space: s.exportSpace, Log: s.log.With("part", "export"),
+		Dir: s.cfg.Data, Maker: maker, Space: s.exportSpace, Metrics: s.metrics, Log: s.log.With("part", "export"),
 	})
 	return err
 }
