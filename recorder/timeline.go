@@ -48,6 +48,7 @@ type timeline struct {
 	guesses int           // corrections by arrival: what reports said no longer fits exactly
 	delay   time.Duration // arrival less file time, the least of late
 	last    frame
+	lastPos time.Duration // its place
 
 	tie  tie                // of the stream of last
 	next media.SenderReport // of another stream; zero Arrival: none
@@ -106,7 +107,7 @@ func (t *timeline) push(f frame) []placed {
 		return nil
 	}
 	passed := f.arrival.Sub(t.last.arrival)
-	played := t.position(f.rtp) - t.position(t.last.rtp)
+	played := t.position(f.rtp) - t.lastPos
 	switch {
 	case played < 0 || played-max(passed, 0) > maxAhead:
 		// The clock jumped: believe the time that passed here.
@@ -174,7 +175,7 @@ func (t *timeline) bridge(r media.SenderReport) bool {
 	first := t.held[0]
 	move := want - t.position(nearest(first.rtp, r.RTP))
 	pos := t.position(first.rtp) + move
-	if stray := pos - t.now(first.arrival); stray < -maxStray || stray > maxStray || pos < t.position(t.last.rtp) {
+	if stray := pos - t.now(first.arrival); stray < -maxStray || stray > maxStray || pos < t.lastPos {
 		return false
 	}
 	t.origin -= t.ticks(move)
@@ -193,7 +194,7 @@ func (t *timeline) release() []placed {
 		late = min(late, t.now(f.arrival)-t.position(f.rtp))
 	}
 	if t.held[0].ssrc != t.last.ssrc {
-		t.guess(max(late, t.position(t.last.rtp)-t.position(t.held[0].rtp)))
+		t.guess(max(late, t.lastPos-t.position(t.held[0].rtp)))
 		t.tie = tie{}
 	} else if late >= holdGap*3/5 {
 		t.guess(late)
@@ -206,7 +207,7 @@ func (t *timeline) settleHeld() []placed {
 	out := make([]placed, 0, len(t.held))
 	t.last.ssrc = t.held[0].ssrc
 	for _, f := range t.held {
-		passed, played := max(f.arrival.Sub(t.last.arrival), 0), t.position(f.rtp)-t.position(t.last.rtp)
+		passed, played := max(f.arrival.Sub(t.last.arrival), 0), t.position(f.rtp)-t.lastPos
 		if played < 0 || played > passed+maxAhead {
 			t.guess(passed - played)
 		}
@@ -237,6 +238,6 @@ func (t *timeline) settle(f frame) placed {
 	// follows two clocks that drift apart, and a longer way.
 	passed := min(max(f.arrival.Sub(t.last.arrival), 0), delayMemory)
 	t.delay = min(t.delay+time.Duration(float64(delay-t.delay)*passed.Seconds()/delayMemory.Seconds()), delay)
-	t.gap, t.last = "", f
+	t.gap, t.last, t.lastPos = "", f, p.pos
 	return p
 }
