@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -159,6 +160,51 @@ func TestAMergedFileKeepsLipsInSyncHoweverFarTheSendersClocksDrift(t *testing.T)
 				t.Errorf("%.3f s out of sync", worst)
 			}
 		})
+	}
+}
+
+// The whole way: a microphone 200 ppm fast, a camera 200 ppm slow with an
+// encoder that takes 160 ms longer, jitter, sender reports, recorder, merge,
+// decoder. Each device flashes or beeps by its own clock, so after four minutes
+// the two really are 96 ms apart, and so they must be in the file.
+func TestAMergedFileOfDevicesWhoseClocksDriftIsInSync(t *testing.T) {
+	const length = 240 * second
+	dir := t.TempDir()
+	random := rand.New(rand.NewPCG(7, 8))
+	jitter, way := 30*time.Millisecond, 15*time.Millisecond
+	micD := &device{rtpPPM: 200, senderPPM: 20, encode: 20 * time.Millisecond, way: way, jitter: jitter, random: random}
+	camD := &device{rtpPPM: -200, senderPPM: 20, encode: 180 * time.Millisecond, way: way, jitter: jitter, random: random}
+	mic, cam := micTrack("anna"), camTrack("anna")
+	sound, pictures := newSource(t, testmedia.Beep), newSource(t, testmedia.Flash)
+	sound.ssrc, pictures.ssrc = 1, 2
+	m := record(t, dir, map[*media.Track][]sent{
+		&mic: inOrder(micD.send(sound.between(0, length)), micD.reports(sound, 700*time.Millisecond, length, 2*second)),
+		&cam: inOrder(camD.send(pictures.between(0, length)), camD.reports(pictures, 700*time.Millisecond, length, 2*second)),
+	})
+	// off returns by how much flashes and beeps are further apart than they
+	// were, at worst.
+	off := func() (worst float64) {
+		into, all := merged(t, dir, m, "anna", media.Camera)
+		flashes, beeps := flashesAndBeeps(t, filepath.Join(into, all[0].Name))
+		if len(flashes) < 235 || len(beeps) < 235 {
+			t.Fatalf("%d flashes and %d beeps", len(flashes), len(beeps))
+		}
+		for i := range min(len(flashes), len(beeps)) {
+			clip := time.Duration(i)*second + second/2
+			truth := (camD.now(clip) - micD.now(clip)).Seconds()
+			worst = max(worst, math.Abs(flashes[i]-beeps[i]-truth))
+		}
+		return worst
+	}
+	corrected := off()
+	drift(&m, 0, 0)
+	ignored := off()
+	t.Logf("flashes and beeps are at most %.0f ms off; %.0f ms if drift were ignored", corrected*1000, ignored*1000)
+	if corrected > 0.040 {
+		t.Errorf("%.3f s out of sync", corrected)
+	}
+	if ignored < 0.060 {
+		t.Errorf("the clocks did not drift: %.3f s", ignored)
 	}
 }
 

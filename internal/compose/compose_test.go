@@ -198,6 +198,41 @@ func alive(pid int) bool {
 	return fields[0] != "Z" && fields[0] != "X"
 }
 
+func TestKillingTheProgramAmidItsWorkFailsTheJob(t *testing.T) {
+	pid := filepath.Join(t.TempDir(), "pid")
+	if err := syscall.Mkfifo(pid, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	composer := compose(t, Config{FFmpeg: program(t, "echo $$ >"+pid+`; exec ffmpeg "$@"`)})
+	sound := clip(t, "-i", "sine=d=2", "-c:a", "libopus")
+	killed := make(chan struct{})
+	job := newJob(t, Input{Write: func(_ context.Context, w io.Writer) error {
+		if _, err := w.Write(sound[:len(sound)/2]); err != nil {
+			return err
+		}
+		<-killed
+		_, err := w.Write(sound[len(sound)/2:])
+		return err
+	}})
+	ended := make(chan error, 1)
+	go func() { ended <- composer.Run(t.Context(), job, nil) }()
+	text, err := os.ReadFile(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(n, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	close(killed)
+	if err := <-ended; !errors.Is(err, ErrFailed) {
+		t.Errorf("run: %v", err)
+	}
+}
+
 func TestCallsComeFirst(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "nice")
 	composer := compose(t, Config{FFmpeg: program(t, "cut -d' ' -f19 /proc/self/stat >"+out+"; env >>"+out+"; cat /dev/fd/3 >/dev/null")})
