@@ -34,13 +34,13 @@ export function controls(scope, call, local, { onLeave, panels }) {
   function mute(source, key) {
     const muted = () => isOff(local[source].value);
     const toggle = () => local.setMuted(source, !isOff(local[source].peek()));
-    const element = control(`mute-${source}`, () => (muted() ? `${source}-off` : source),
-      () => t(muted() ? `controls.unmute_${source}` : `controls.mute_${source}`), toggle);
+    const words = () => t(muted() ? `controls.unmute_${source}` : `controls.mute_${source}`);
+    const element = control(`mute-${source}`, () => (muted() ? `${source}-off` : source), words, toggle);
     element.setAttribute('aria-keyshortcuts', key);
-    // The words say what pressing does and change; a pressed button needs a
-    // name that does not.
+    // The words say what pressing does, and whoever speaks to his device says
+    // them (WCAG 2.5.3); what "pressed" means needs words that do not change.
     scope.attribute(element, 'aria-pressed', () => String(muted()));
-    scope.attribute(element, 'aria-label', () => t(`controls.label_${source}`));
+    scope.attribute(element, 'aria-label', () => `${words()}, ${t(`controls.label_${source}`)}`);
     return element;
   }
 

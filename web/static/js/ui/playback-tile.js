@@ -23,7 +23,7 @@ export function playbackTile(scope, player, lane, source, onEnlarge) {
   const title = () => (source === 'screen' ? t('tile.screen', { name: lane.name }) : lane.name);
   const note = h('p', { class: 'play-note', 'data-testid': 'play-note' });
   const picture = h('button', { type: 'button', class: 'play-picture', onclick: onEnlarge },
-    h('span', { class: 'play-face', 'aria-hidden': 'true' }, initials(lane.name)),
+    h('span', { class: 'play-face', 'data-initials': initials(lane.name) }),
     ...items.map((i) => i.media));
   scope.attribute(picture, 'aria-label', () => t('playback.enlarge', { name: title() }));
   const role = h('span', { class: 'play-role' });
