@@ -113,5 +113,6 @@ func (m *Mux) hand(l *listener, c, conn net.Conn, until time.Time) bool {
 
 func (m *Mux) drop(conn net.Conn, why drop) {
 	m.stats.dropped[why].Add(1)
+	m.log.Debug("connection dropped", "remote", conn.RemoteAddr(), "reason", why)
 	_ = conn.Close()
 }
