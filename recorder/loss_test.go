@@ -1,6 +1,7 @@
 package recorder
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -222,6 +223,14 @@ func TestALostPictureThatNothingRefersToCostsOnlyItself(t *testing.T) {
 			if n != tc.kept || len(all) != 25 {
 				t.Errorf("%d of %d pictures are there, not %d", n, len(all), tc.kept)
 			}
+		})
+	}
+	for seed := range uint64(6) {
+		t.Run(fmt.Sprintf("any packets, %d", seed), func(t *testing.T) {
+			dir := t.TempDir()
+			kept, _ := lossy(layered(frames), 0.15, 0.3, 100+seed)
+			m := record(t, dir, map[*media.Track][]sent{&track: kept})
+			samePictures(t, pictures(t, filePath(dir, segmentOf(t, m, media.Camera))), all)
 		})
 	}
 }

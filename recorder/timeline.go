@@ -225,7 +225,8 @@ func (t *timeline) guess(d time.Duration) {
 
 // settle gives f its place and learns from its arrival.
 func (t *timeline) settle(f frame) placed {
-	p := placed{frame: f, pos: t.position(f.rtp), gap: t.gap}
+	// Corrections are whole ticks: one may come out a tick too early.
+	p := placed{frame: f, pos: max(t.position(f.rtp), t.lastPos), gap: t.gap}
 	delay := f.arrival.Sub(t.start) - p.pos
 	if !t.fixed && f.arrival.Sub(t.since) <= arrivalWindow {
 		if delay < 0 {
