@@ -83,6 +83,13 @@ func (a *API) deleteExport(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
+	err = a.audit(r, audit.Entry{
+		Action: audit.ExportDeleted, Recording: id, Actor: r.caller.Subject, Role: string(r.caller.Role),
+		Data: map[string]any{"export": r.PathValue("job")},
+	})
+	if err != nil {
+		return err
+	}
 	if err := a.config.Exports.Delete(id, r.PathValue("job")); err != nil {
 		return noExport(err)
 	}

@@ -69,14 +69,14 @@ func (a *API) listRecordings(w http.ResponseWriter, r *request) error {
 
 // recordingStates that a list may be asked for.
 func recordingStates() []string {
-	return []string{"", "live", "final", "recovered", "failed", "erased"}
+	return []string{"", "live", "final", "recovered", "failed", "locked", "erased"}
 }
 
 func readRecordingQuery(query url.Values) (f catalog.Filter, err error) {
 	f.Room, f.ExternalID, f.Participant = query.Get("room"), query.Get("external_id"), query.Get("participant")
 	f.State, f.After = query.Get("state"), query.Get("after")
 	if !slices.Contains(recordingStates(), f.State) {
-		return f, badRequest("state: live, final, recovered, failed or erased")
+		return f, badRequest("state: live, final, recovered, failed, locked or erased")
 	}
 	if f.Limit, err = pageLimit(query.Get("limit")); err != nil {
 		return f, err

@@ -23,6 +23,8 @@ const (
 	Played     Action = "recording.played"
 	Downloaded Action = "recording.downloaded"
 	Exported   Action = "recording.exported"
+	// ExportDeleted: an exported file, or the job that makes it, was removed.
+	ExportDeleted Action = "export.deleted"
 	Verified   Action = "recording.verified"
 	Repaired   Action = "recording.repaired"
 	Erased     Action = "recording.erased"
