@@ -123,10 +123,17 @@ func TestAComposedFileShowsEverybodyInACellAtTheRightTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, format := range []compose.Format{compose.WebM, compose.MP4} {
-		t.Run(string(format), func(t *testing.T) {
-			job := composeJob(t, dir, m, format)
-			near(t, "length of the call", job.Duration.Seconds(), 8.6, 0.1)
+	for name, v := range map[string]struct {
+		format   compose.Format
+		mic, cam float64 // drift; 20,000 ppm for 5 s are 200 ppm for 8 min
+	}{
+		"WebM": {compose.WebM, 0, 0}, "MP4": {compose.MP4, 0, 0},
+		"WebM of clocks that drift apart": {compose.WebM, 20_000, -20_000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			drift(&m, v.mic, v.cam)
+			job := composeJob(t, dir, m, v.format)
+			near(t, "length of the call", job.Duration.Seconds(), 8.6, 0.15)
 			last := -1.0
 			err := c.Run(t.Context(), job, func(p float64) {
 				if p < last || p > 1 {
@@ -149,13 +156,13 @@ func TestAComposedFileShowsEverybodyInACellAtTheRightTime(t *testing.T) {
 					continue
 				}
 				for n, at := range flashes {
-					worst = max(worst, math.Abs(at-joined[i].Seconds()-0.5-float64(n)))
+					worst = max(worst, math.Abs(at-joined[i].Seconds()-(0.5+float64(n))*(1+v.cam/1e6)))
 				}
 			}
 			beeps := loudIn(t, job.Output)
 			for i := range joined {
 				for n := range 5 {
-					want, nearest := joined[i].Seconds()+0.5+float64(n), math.Inf(1)
+					want, nearest := joined[i].Seconds()+(0.5+float64(n))*(1+v.mic/1e6), math.Inf(1)
 					for _, at := range beeps {
 						nearest = min(nearest, math.Abs(at-want))
 					}

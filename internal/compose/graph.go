@@ -50,8 +50,9 @@ func (c *Composer) graph(job Job) string {
 	for i, in := range job.Inputs {
 		if !in.Picture {
 			// Sound is stamped with session time: resampling makes up for the
-			// drift of the sender's clock.
-			fmt.Fprintf(&b, "[%d:a]aresample=48000:async=1000:first_pts=0,aformat=channel_layouts=stereo[s%d];", i, sounds)
+			// drift of the sender's clock. It must resample from the beginning
+			// (+res): ffmpeg 5.1 makes seconds of silence when it begins later.
+			fmt.Fprintf(&b, "[%d:a]aresample=48000:flags=+res:async=1000:first_pts=0,aformat=channel_layouts=stereo[s%d];", i, sounds)
 			fmt.Fprintf(&mixed, "[s%d]", sounds)
 			sounds++
 			continue
