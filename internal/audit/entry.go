@@ -25,11 +25,11 @@ const (
 	Exported   Action = "recording.exported"
 	// ExportDeleted: an exported file, or the job that makes it, was removed.
 	ExportDeleted Action = "export.deleted"
-	Verified   Action = "recording.verified"
-	Repaired   Action = "recording.repaired"
-	Erased     Action = "recording.erased"
-	Held       Action = "recording.held"
-	Released   Action = "recording.released"
+	Verified      Action = "recording.verified"
+	Repaired      Action = "recording.repaired"
+	Erased        Action = "recording.erased"
+	Held          Action = "recording.held"
+	Released      Action = "recording.released"
 	// Refused: somebody asked for what he may not see, or what is not there.
 	Refused Action = "access.refused"
 )
