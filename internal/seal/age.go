@@ -174,7 +174,19 @@ func (a *Age) OpenFile(src io.ReaderAt, size int64, keys ...Key) (io.ReaderAt, i
 	if err != nil {
 		return nil, 0, fmt.Errorf("open file: %w", classify(err))
 	}
-	return r, plain, nil
+	return authenticated{r}, plain, nil
+}
+
+// authenticated says of every error what kind it is.
+type authenticated struct{ r io.ReaderAt }
+
+// ReadAt implements [io.ReaderAt].
+func (a authenticated) ReadAt(p []byte, at int64) (int, error) {
+	n, err := a.r.ReadAt(p, at)
+	if err != nil && err != io.EOF {
+		err = classify(err)
+	}
+	return n, err
 }
 
 // classify tells a missing key from damage.
