@@ -169,7 +169,7 @@ func TestAComposedFileShowsEverybodyInACellAtTheRightTime(t *testing.T) {
 					worst = max(worst, nearest)
 				}
 			}
-			if t.Logf("flashes and beeps are at most %.0f ms off", worst*1000); worst > 0.060 { // a frame of 25/s is 40 ms
+			if t.Logf("flashes and beeps are at most %.0f ms off", worst*1000); worst > 0.050 { // a picture of 25/s lasts 40 ms
 				t.Errorf("%.3f s off; beeps at %v", worst, beeps)
 			}
 		})
