@@ -21,9 +21,13 @@ const afterAll = "g"
 // Events returns up to limit public events after the one with id after, oldest
 // first, and the id to ask with next time (after itself if there are none). An
 // empty after starts with the oldest event kept. limit is taken as between 1
-// and 1000. Events that are not on disk yet are seen too.
+// and 1000. Events that are not on disk yet are seen too; of the last ones all
+// come from memory, whatever the disk does.
 func (j *Journal) Events(ctx context.Context, after string, limit int) (events []event.Event, next string, err error) {
 	limit = min(max(limit, 1), MaxLimit)
+	if events, ok := j.fromMemory(after, limit); ok {
+		return events, lastID(events, after), nil
+	}
 	// First memory, then disk: what is written in between is then seen twice,
 	// not missed, and the bound on the id removes the second.
 	waiting := j.unwritten(func(e event.Event) bool { return e.Type.Public() && e.ID > after })
@@ -37,11 +41,15 @@ func (j *Journal) Events(ctx context.Context, after string, limit int) (events [
 		return nil, "", fmt.Errorf("read events: %w", err)
 	}
 	events = append(events, waiting[:min(len(waiting), limit-len(events))]...)
-	next = after
-	if len(events) > 0 {
-		next = events[len(events)-1].ID
+	return events, lastID(events, after), nil
+}
+
+// lastID is where the next page begins.
+func lastID(events []event.Event, after string) string {
+	if len(events) == 0 {
+		return after
 	}
-	return events, next, nil
+	return events[len(events)-1].ID
 }
 
 // Timeline returns everything that is known of a call, oldest first, notes

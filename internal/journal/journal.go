@@ -51,6 +51,7 @@ type Journal struct {
 	last        uint64 // the last id given
 	incidents   incidents
 	pending     []event.Event
+	recent      recent
 	subscribers map[*subscriber]struct{}
 	closed      bool
 }
@@ -89,6 +90,7 @@ func New(config Config) (*Journal, error) {
 	if err := j.open(); err != nil {
 		return nil, fmt.Errorf("open journal %s: %w", config.Path, errors.Join(err, j.close()))
 	}
+	j.recent.floor = formatID(j.last)
 	return j, nil
 }
 
@@ -125,6 +127,9 @@ func (j *Journal) Emit(e event.Event) {
 	defer j.mu.Unlock()
 	e = j.incidents.number(e, now)
 	e.ID = j.nextID(now)
+	if e.Type.Public() {
+		j.recent.add(e)
+	}
 	for _, sink := range j.config.Sinks {
 		sink.Emit(e)
 	}
