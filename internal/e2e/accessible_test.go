@@ -7,6 +7,7 @@ import (
 
 	"consilium/internal/auth"
 	"consilium/internal/browser"
+	"consilium/internal/testmedia"
 )
 
 // axe returns the source of axe-core, at the version that the lock file of the
@@ -44,7 +45,7 @@ func TestNoPageBreaksWCAG(t *testing.T) {
 	source := axe(t)
 	l := start(t, nil)
 	b := browser.Start(t, browser.Options{})
-	call := l.recordFlashes()
+	call := l.recordCall(testmedia.Camera)
 	for name, o := range map[string]browser.PageOptions{"desk": {Width: 1440, Height: 1000}, "phone": phone} {
 		o.Script = source + "\n;" + playbackProbe
 		p := l.look(b, name, "/recordings/"+call, o)

@@ -28,18 +28,18 @@ const (
 	pageSeekTolerance = 100
 )
 
-// recordFlashes records two people who flash and beep at the same moments; one
-// of them shows his screen, the other goes silent, turns his camera off, leaves
-// and comes back. It returns the recording's id.
-func (l *lab) recordFlashes() string {
+// recordCall records two people who show the same pictures and beep at the same
+// moments; one of them shows his screen, the other goes silent, turns his camera
+// off, leaves and comes back. It returns the recording's id.
+func (l *lab) recordCall(pictures func() (*testmedia.Clip, error)) string {
 	l.t.Helper()
-	flash, err := testmedia.Flash()
+	picture, err := pictures()
 	l.must(err)
 	beep, err := testmedia.Beep()
 	l.must(err)
 	begin := time.Now()
 	flashing := func(c *bot.Config) {
-		c.Clips = map[media.Source]*testmedia.Clip{media.Camera: flash, media.Microphone: beep, media.Screen: flash}
+		c.Clips = map[media.Source]*testmedia.Clip{media.Camera: picture, media.Microphone: beep, media.Screen: picture}
 		c.Start, c.KeepStep = begin, true
 	}
 	doctor := l.bot("room", "Dr.Weiss", auth.RoleDoctor, flashing)
@@ -68,7 +68,7 @@ func (l *lab) recordFlashes() string {
 
 func TestThePlaybackPageKeepsEverybodyInStep(t *testing.T) {
 	l := start(t, nil)
-	call := l.recordFlashes()
+	call := l.recordCall(testmedia.Flash)
 	var manifest recorder.Manifest
 	l.get("/v1/recordings/"+call, &manifest)
 	for _, s := range manifest.Segments {
@@ -281,7 +281,7 @@ func (p *person) hearsOnly(identity string) {
 
 func TestThePlaybackPageLooksRight(t *testing.T) {
 	l := start(t, nil)
-	call := l.recordFlashes()
+	call := l.recordCall(testmedia.LargeCamera)
 	b := browser.Start(t, browser.Options{})
 	for name, o := range map[string]browser.PageOptions{"playback": {Width: 1440, Height: 1000}, "playback-phone": phone} {
 		o.Script = playbackProbe

@@ -42,7 +42,7 @@ export function timeAxis(scope, player, recording) {
     if (player.playing.peek()) reveal(box, inner, at, false);
   });
   return h('section', { class: 'play-axis' },
-    h('div', { class: 'axis-head' }, scope.text(h('h2'), 'playback.axis'), legend(scope, recording), zoomButtons(scope, zoom)), box);
+    h('div', { class: 'axis-head' }, scope.text(h('h2'), 'playback.axis'), zoomButtons(scope, zoom), legend(scope, recording)), box);
 }
 
 /** @param {Scope} scope @param {import('../lib/signal.js').Signal<number>} zoom */
