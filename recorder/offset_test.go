@@ -137,6 +137,7 @@ func TestThreeHoursOfSoundThatIsRarelySent(t *testing.T) {
 	})
 	ends := map[media.Source]float64{}
 	var filler, lasts int64
+	worst := 0.0
 	for _, s := range m.Segments {
 		d := micD
 		if s.Source == media.Camera {
@@ -145,20 +146,70 @@ func TestThreeHoursOfSoundThatIsRarelySent(t *testing.T) {
 			lasts += s.DurationMS
 			filler += s.Bytes - int64(heard*(len(mic.clip.Frames[0].Data)+6))/3
 		}
-		near(t, "drift of "+s.File, s.DriftPPM, ((1+d.rtpPPM/1e6)*(1+d.senderPPM/1e6)-1)*1e6, 5)
+		drift := ((1+d.rtpPPM/1e6)*(1+d.senderPPM/1e6) - 1) * 1e6
+		worst = max(worst, math.Abs(s.DriftPPM-drift))
+		near(t, "drift of "+s.File, s.DriftPPM, drift, 5)
 		// Every file begins at a full hour of file time.
 		hour := time.Duration(math.Round(s.T0MS/3.6e6)) * time.Hour
 		ends[s.Source] = s.SessionMS(3.6e6) - float64(d.now(hour+time.Hour))/1e6
 		near(t, "end of "+s.File, ends[s.Source], 20, 20)
 	}
-	t.Logf("%d files, %d ms of sound, %d bytes of silence, at the end %.1f ms apart", len(m.Segments), lasts, filler,
-		ends[media.Camera]-ends[media.Microphone])
+	t.Logf("%d files, drift wrong by up to %.2f ppm, %d ms of sound, %d bytes of silence, at the end %.1f ms apart",
+		len(m.Segments), worst, lasts, filler, ends[media.Camera]-ends[media.Microphone])
 	if len(m.Segments) != 6 {
 		t.Fatalf("segments are %+v", m.Segments)
 	}
 	near(t, "camera against microphone after 3 h, in ms", ends[media.Camera]-ends[media.Microphone], 0, 20)
 	near(t, "length of the sound in ms", float64(lasts), 3*3.6e6-380, 100) // the last packet begins 400 ms before
+	// 2:59:50 of the session is 59:50 of the third file.
+	out := run(t, "ffprobe", "-v", "error", "-read_intervals", "3590%+#1", "-show_entries", "packet=pts_time", "-of", "csv=p=0",
+		filePath(dir, *m.segment("p1-mic-3.webm")))
+	if at, err := strconv.ParseFloat(strings.Trim(out, ",\n"), 64); err != nil || math.Abs(at-3590) > 2 {
+		t.Errorf("seeking to 3590 s ends at %q", out)
+	}
 	if filler > 6_000_000 {
 		t.Errorf("the silence takes %d bytes", filler)
+	}
+}
+
+// TestASenderClockSetInMidCallMovesNothing: a microphone and a camera run
+// while the sender's clock is set; a screen is shared after that.
+func TestASenderClockSetInMidCallMovesNothing(t *testing.T) {
+	for name, step := range map[string]time.Duration{
+		"by years": -6 * 365 * 24 * time.Hour, "by an hour": time.Hour, "by 400 ms": 400 * time.Millisecond,
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			random := rand.New(rand.NewPCG(8, 8))
+			tracks := map[*media.Track][]sent{}
+			micT, camT, screenT := micTrack("anna"), camTrack("anna"), camTrack("anna")
+			screenT.ID, screenT.Source = "t-anna-screen", media.Screen
+			for _, v := range []struct {
+				track  *media.Track
+				load   func() (*testmedia.Clip, error)
+				encode time.Duration
+				from   time.Duration
+			}{
+				{&micT, testmedia.Beep, 20 * time.Millisecond, 0}, {&camT, testmedia.Flash, 150 * time.Millisecond, 0},
+				{&screenT, testmedia.Flash, 250 * time.Millisecond, 42 * second},
+			} {
+				before := device{encode: v.encode, way: 25 * time.Millisecond, jitter: 30 * time.Millisecond, random: random}
+				after := before
+				after.wrong = step
+				s := newSource(t, v.load)
+				s.ssrc = uint32(v.encode)
+				tracks[v.track] = inOrder(before.send(s.between(v.from, 60*second)),
+					before.reports(s, v.from+second/3, 30*second, second), after.reports(s, max(v.from, 30*second)+second/2, 60*second, second))
+			}
+			m := record(t, dir, tracks)
+			mic := segmentOf(t, m, media.Microphone)
+			near(t, "t0 of the microphone", mic.T0MS, 25, 10)
+			near(t, "camera against microphone", segmentOf(t, m, media.Camera).T0MS-mic.T0MS, 0, 5)
+			near(t, "screen against microphone", segmentOf(t, m, media.Screen).T0MS-mic.T0MS, 42_000, 10)
+			if mic.Clock.Steps != 1 || len(m.Segments) != 3 {
+				t.Errorf("the microphone's clock is %+v, of %d files", mic.Clock, len(m.Segments))
+			}
+			t.Logf("t0 of microphone, camera, screen: %.1f %.1f %.1f", mic.T0MS, segmentOf(t, m, media.Camera).T0MS, segmentOf(t, m, media.Screen).T0MS)
+		})
 	}
 }
