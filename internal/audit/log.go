@@ -22,6 +22,7 @@ const (
 	sweepEvery   = 5 * time.Second
 	viewingIdle  = 30 * time.Second // after which what was read is written
 	viewingEvery = 5 * time.Minute  // and how often while it is being read
+	appendFor    = 5 * time.Second  // somebody waits for a row, then he is refused
 	finishFor    = 3 * time.Second  // for the last rows, at the end
 )
 
@@ -139,9 +140,11 @@ func (l *Log) write(ctx context.Context, entries []Entry) error {
 	return err
 }
 
-// Append writes entries and returns when they are on disk. On an error nothing
-// may be done of what they tell.
+// Append writes entries and returns when they are on disk, or fails after 5 s.
+// On an error nothing may be done of what they tell.
 func (l *Log) Append(ctx context.Context, entries ...Entry) error {
+	ctx, cancel := context.WithTimeout(ctx, appendFor)
+	defer cancel()
 	done := make(chan error, 1)
 	select {
 	case l.requests <- request{entries, done}:

@@ -4,18 +4,11 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"net/url"
-	"os"
-	"path/filepath"
 	"time"
 
-	_ "modernc.org/sqlite" // the driver "sqlite"
-
+	"consilium/internal/database"
 	"consilium/internal/event"
 )
-
-// busyTimeout is how long SQLite itself waits for a lock, in milliseconds.
-const busyTimeout = 5000
 
 // migrations bring the schema from the version of their index (PRAGMA
 // user_version) to the next. Released ones are never edited.
@@ -53,41 +46,17 @@ ALTER TABLE calls ADD COLUMN codes TEXT NOT NULL DEFAULT ''; -- of its failures:
 
 // open opens the file, migrates and reads where the last run stopped.
 func (j *Journal) open() error {
-	path, err := filepath.Abs(j.config.Path)
-	if err != nil {
+	var err error
+	if j.writes, err = database.OpenWriter(j.config.Path, database.Normal); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	// SQLite would make the file by umask; its -wal and -shm take the mode of
-	// the file.
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return err
-	}
-	if err := file.Close(); err != nil {
-		return err
-	}
-	if j.writes, err = openDB(path, "_txlock=immediate"); err != nil {
-		return err
-	}
-	j.writes.SetMaxOpenConns(1)
 	if err := migrate(j.writes); err != nil {
 		return err
 	}
-	if j.reads, err = openDB(path, "_pragma=query_only(1)"); err != nil {
+	if j.reads, err = database.OpenReader(j.config.Path); err != nil {
 		return err
 	}
-	j.reads.SetMaxOpenConns(4)
 	return j.resume()
-}
-
-func openDB(path, option string) (*sql.DB, error) {
-	query := fmt.Sprintf("_pragma=busy_timeout(%d)&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&%s",
-		busyTimeout, option)
-	dsn := url.URL{Scheme: "file", Path: path, RawQuery: query}
-	return sql.Open("sqlite", dsn.String())
 }
 
 func (j *Journal) close() error {
