@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"consilium/internal/database"
 	"consilium/internal/event"
 	"consilium/internal/incident"
 )
@@ -243,7 +244,7 @@ func TestCallsAreFoundByTimeAndByWhatFailed(t *testing.T) {
 
 func TestADatabaseOfAnOlderVersionIsBroughtUp(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
-	db, err := openDB(path, "_txlock=immediate")
+	db, err := database.OpenWriter(path, database.Normal)
 	if err != nil {
 		t.Fatal(err)
 	}
