@@ -78,17 +78,16 @@ func (r recordings) Open(_ context.Context, id, name string) (api.File, error) {
 // manifests is where the index comes from.
 type manifests struct{ dir string }
 
-func (m manifests) path(id string) string {
-	return filepath.Join(m.dir, "recordings", id, "manifest.json")
-}
-
-// stamp of a manifest; zero if there is none that can be looked at.
+// stamp of a tombstone or, before there is one, of a manifest; zero if there is
+// neither that can be looked at.
 func (m manifests) stamp(id string) catalog.Stamp {
-	info, err := os.Stat(m.path(id))
-	if err != nil {
-		return catalog.Stamp{}
+	for _, name := range []string{"tombstone.json", "manifest.json"} {
+		info, err := os.Stat(filepath.Join(m.dir, "recordings", id, name))
+		if err == nil {
+			return catalog.Stamp{Modified: info.ModTime().UnixNano(), Bytes: info.Size()}
+		}
 	}
-	return catalog.Stamp{Modified: info.ModTime().UnixNano(), Bytes: info.Size()}
+	return catalog.Stamp{}
 }
 
 // Stamps implements catalog.Source.
