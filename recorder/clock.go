@@ -15,9 +15,13 @@ const (
 //
 // By arrival alone a camera seems later than the microphone next to it, by its
 // encoder's and pacer's delay. Sender reports tie both to one clock of the
-// sender; whatever of his travelled fastest, a report or a medium, ties that
-// clock to ours. What is left is the shortest one-way delay, the same for all
-// tracks of a participant.
+// sender; the report of his that travelled fastest ties that clock to ours.
+// What is left is the shortest one-way delay, the same for all tracks of a
+// participant.
+//
+// Browsers say in their reports of sound when they sent it, not when they heard
+// it, which is later by a packet and by what a busy machine adds. But nothing
+// was captured after it arrived: no track is placed later than its own media.
 func place(segments []Segment) {
 	for i := range segments {
 		s := &segments[i]
@@ -43,7 +47,7 @@ func place(segments []Segment) {
 		if math.IsInf(fastest, 1) {
 			continue
 		}
-		s.T0MS, s.T0Source = roundTo(fastest, 1e3), T0SenderReport
+		s.T0MS, s.T0Source = roundTo(min(fastest, s.Clock.ArrivalMS), 1e3), T0SenderReport
 		// One speed of the sender's clock for all his tracks: an error of it
 		// then moves them together and not apart.
 		s.DriftPPM = roundTo(((1+s.Clock.RTPPPM/1e6)*(1+longest.Clock.SenderPPM/1e6)-1)*1e6, 1e3)
@@ -73,10 +77,14 @@ func (s *Segment) startBy(p *Segment) (float64, bool) {
 	return t0, math.Abs(t0-s.Clock.ArrivalMS) <= maxDisagree
 }
 
-// fastest returns the earlier of what reports and media say of the first moment.
+// fastest returns what reports say of the first moment. One of a few may have
+// been late; then media count, too.
 func (c *Clock) fastest() float64 {
-	if c.ReportMS == 0 { // of a version that did not look at it
+	switch {
+	case c.ReportMS == 0: // of a version that did not look at it
 		return c.ArrivalMS
+	case c.Reports < reportsSettle:
+		return min(c.ReportMS, c.ArrivalMS)
 	}
-	return min(c.ReportMS, c.ArrivalMS)
+	return c.ReportMS
 }
