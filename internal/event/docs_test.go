@@ -35,7 +35,7 @@ func TestTheReferenceListsEveryTypeNoteAndCode(t *testing.T) {
 	for _, code := range Codes() {
 		codes = append(codes, string(code))
 	}
-	notes := []string{string(NoteCandidate), string(NoteState), string(NoteNegotiation), string(NoteClient), string(NoteTrack)}
+	notes := []string{string(NoteCandidate), string(NoteState), string(NoteNegotiation), string(NoteClient), string(NoteTrack), string(NoteClock)}
 	for heading, want := range map[string][]string{"Types": types, "Notes": notes, "Failure codes": codes} {
 		if got := table(t, heading); !slices.Equal(got, want) {
 			t.Errorf("%s:\ndocumented: %q\nin code:    %q", heading, got, want)
