@@ -13,6 +13,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"syscall"
 
 	"consilium/internal/media"
 	"consilium/internal/seal"
@@ -64,7 +65,7 @@ func PlaceExport(dir, id, name string, sealer seal.Sealer, write func(io.Writer)
 	if err != nil {
 		return Exported{}, fmt.Errorf("recorder: export of %s: %w", id, err)
 	}
-	e, err := placeFile(root, ExportsDir, name+suffix, wrap, write)
+	e, err := placeFile(root, ExportsDir, name+suffix, wrap, write, func() (func(), error) { return lockUnerased(root) })
 	if err != nil {
 		return Exported{}, fmt.Errorf("recorder: export of %s: %w", id, err)
 	}
@@ -78,7 +79,7 @@ func WriteExport(dir, name string, write func(io.Writer) error) (Exported, error
 		return Exported{}, fmt.Errorf("recorder: open directory: %w", err)
 	}
 	defer root.Close()
-	e, err := placeFile(root, ".", name, nil, write)
+	e, err := placeFile(root, ".", name, nil, write, func() (func(), error) { return func() {}, nil })
 	if err != nil {
 		return Exported{}, fmt.Errorf("recorder: %w", err)
 	}
@@ -133,9 +134,28 @@ func (m *Manifest) has(participant string, source media.Source) bool {
 	})
 }
 
+// lockUnerased locks the directory of a recording against whoever erases it,
+// and makes sure that nobody has: nothing may appear in it afterwards.
+func lockUnerased(root *os.Root) (unlock func(), err error) {
+	lock, err := root.Open(".")
+	if err != nil {
+		return nil, fmt.Errorf("lock recording: %w", err)
+	}
+	err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX)
+	if err == nil {
+		_, err = root.Lstat(manifestName)
+	}
+	if err != nil {
+		_ = lock.Close()
+		return nil, fmt.Errorf("lock recording: %w", err)
+	}
+	return func() { _ = lock.Close() }, nil // and with it the lock
+}
+
 // placeFile writes a temporary file, syncs and renames it. wrap seals; it may
-// be nil.
-func placeFile(root *os.Root, dir, name string, wrap func(io.Writer) (io.WriteCloser, error), write func(io.Writer) error) (Exported, error) {
+// be nil. lock is held for the renaming.
+func placeFile(root *os.Root, dir, name string, wrap func(io.Writer) (io.WriteCloser, error), write func(io.Writer) error,
+	lock func() (unlock func(), err error)) (Exported, error) {
 	temp := path.Join(dir, "."+name+".tmp")
 	file, err := createFile(root, temp)
 	if err != nil {
@@ -150,16 +170,26 @@ func placeFile(root *os.Root, dir, name string, wrap func(io.Writer) (io.WriteCl
 		err = e
 	}
 	if err == nil {
-		err = root.Rename(temp, path.Join(dir, name))
-	}
-	if err == nil {
-		err = syncDir(root, dir)
+		err = renameLocked(root, temp, dir, name, lock)
 	}
 	if err != nil {
 		_ = root.Remove(temp)
 		return Exported{}, fmt.Errorf("write %s: %w", name, err)
 	}
 	return Exported{Bytes: sum.n, SHA256: hex.EncodeToString(sum.sum.Sum(nil))}, nil
+}
+
+// renameLocked gives a temporary file its name while lock is held.
+func renameLocked(root *os.Root, temp, dir, name string, lock func() (func(), error)) error {
+	unlock, err := lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := root.Rename(temp, path.Join(dir, name)); err != nil {
+		return err
+	}
+	return syncDir(root, dir)
 }
 
 // writeSealed lets write write to dst, through the seal if there is one. What

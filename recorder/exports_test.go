@@ -104,6 +104,23 @@ func TestExportsHaveNamesOfOurs(t *testing.T) {
 	}
 }
 
+func TestNothingIsExportedIntoAnErasedRecording(t *testing.T) {
+	dir := t.TempDir()
+	mic := micTrack("anna")
+	record(t, dir, map[*media.Track][]sent{&mic: newSource(t, testmedia.Beep).between(0, 2*second)})
+	recording := filepath.Join(dir, recordingsDir, testCall)
+	_, err := PlaceExport(dir, testCall, "call-composed-1.webm", nil, func(w io.Writer) error {
+		// Erased while the file is being written.
+		return errors.Join(os.RemoveAll(filepath.Join(recording, ExportsDir)), os.Remove(filepath.Join(recording, manifestName)))
+	})
+	if !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("place: %v", err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(recording, ExportsDir, "*")); len(left) > 0 {
+		t.Errorf("left are %v", left)
+	}
+}
+
 // A file may have been changed by whoever has the disk.
 func FuzzReadFormat(f *testing.F) {
 	entry, err := streamHead(format{Codec: media.VP8, Width: 320, Height: 180, TrackUID: 7})

@@ -58,6 +58,9 @@ func data(t *testing.T, calls ...string) string {
 		if err := os.MkdirAll(filepath.Join(dir, recordingsDir, id), 0o700); err != nil {
 			t.Fatal(err)
 		}
+		if err := os.WriteFile(filepath.Join(dir, recordingsDir, id, manifestName), []byte("{}"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return dir
 }
@@ -311,6 +314,30 @@ func TestAListThatCanNotBeReadIsBegunAnew(t *testing.T) {
 	if err != nil || json.Unmarshal(text, &d) != nil || d.Derived == "" || len(d.Jobs) != 1 {
 		t.Errorf("the list is %s, %v", text, err)
 	}
+}
+
+func TestARecordingErasedAmidAJobStaysErased(t *testing.T) {
+	dir := data(t)
+	synctest.Test(t, func(t *testing.T) {
+		k := newKitchen()
+		q, stop := serve(t, Config{Dir: dir, Maker: k})
+		defer stop()
+		begin(t, q, mp4())
+		<-k.began
+		for _, name := range []string{exportsDir, manifestName} {
+			if err := os.RemoveAll(filepath.Join(dir, recordingsDir, call, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		k.finish <- nil
+		synctest.Wait()
+		if left, err := os.ReadDir(filepath.Join(dir, recordingsDir, call)); err != nil || len(left) > 0 {
+			t.Errorf("left are %v, %v", left, err)
+		}
+		if _, err := q.Start(t.Context(), call, mp4()); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("a job for it: %v", err)
+		}
+	})
 }
 
 func TestWordsOfAFailureHoldNoPaths(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"syscall"
 )
 
 // Where the jobs of a recording are kept: beside what they made.
@@ -15,6 +16,7 @@ const (
 	recordingsDir = "recordings"
 	exportsDir    = "exports"
 	storeName     = "exports.json"
+	manifestName  = "manifest.json"
 
 	dirMode  fs.FileMode = 0o700
 	fileMode fs.FileMode = 0o600
@@ -80,6 +82,11 @@ func (s store) save(recording string, jobs []Job) error {
 		return err
 	}
 	defer root.Close()
+	unlock, err := lock(root)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if err := root.Mkdir(exportsDir, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("make directory of exports: %w", err)
 	}
@@ -103,6 +110,24 @@ func (s store) save(recording string, jobs []Job) error {
 		return fmt.Errorf("write list of exports: %w", err)
 	}
 	return nil
+}
+
+// lock locks the directory of a recording against whoever erases it, and makes
+// sure that nobody has: the list names people. The error wraps fs.ErrNotExist.
+func lock(root *os.Root) (unlock func(), err error) {
+	file, err := root.Open(".")
+	if err != nil {
+		return nil, fmt.Errorf("lock recording: %w", err)
+	}
+	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX)
+	if err == nil {
+		_, err = root.Lstat(manifestName)
+	}
+	if err != nil {
+		_ = file.Close()
+		return nil, fmt.Errorf("lock recording: %w", err)
+	}
+	return func() { _ = file.Close() }, nil // and with it the lock
 }
 
 // recordings lists those that have exports.
