@@ -104,7 +104,8 @@ func Open(dir, id, file string) (*os.File, fs.FileInfo, error) {
 }
 
 // openCall opens the directory of a recording; nothing outside it can be
-// reached through what it returns.
+// reached through what it returns. Of one that was erased the error wraps
+// ErrErased, too.
 func openCall(dir, id string) (*os.Root, error) {
 	if !validCall(id) {
 		return nil, fmt.Errorf("recorder: no recording of that id: %w", fs.ErrNotExist)
@@ -117,6 +118,10 @@ func openCall(dir, id string) (*os.Root, error) {
 	call, err := root.OpenRoot(path.Join(recordingsDir, id))
 	if err != nil {
 		return nil, fmt.Errorf("recorder: recording %s: %w", id, err)
+	}
+	if _, err := call.Lstat(tombstoneName); err == nil {
+		_ = call.Close()
+		return nil, fmt.Errorf("recorder: recording %s: %w: %w", id, ErrErased, fs.ErrNotExist)
 	}
 	return call, nil
 }

@@ -30,6 +30,8 @@ const (
 	Final State = "final"
 	// Recovered: made from what a crash left.
 	Recovered State = "recovered"
+	// Erased: its tombstone is left.
+	Erased State = "erased"
 	// Failed: not to be had; the events say why.
 	Failed State = "failed"
 	// Locked: left by a crash, whole, and sealed; this server has no private

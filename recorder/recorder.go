@@ -39,6 +39,12 @@ type Config struct {
 	// Changed is told when the manifest of a call was written, or removed with
 	// its recording. It must not block. It may be nil.
 	Changed func(call string)
+	// Keep is how long recordings are kept after the end of their call, unless
+	// they are on hold; 0: for ever.
+	Keep time.Duration
+	// Erased is told what was erased by retention, or at a start that finished
+	// it. It may be nil.
+	Erased func(Tombstone)
 }
 
 // Recorder makes recordings. Its methods are safe for concurrent use.
@@ -102,6 +108,9 @@ func New(c Config) (*Recorder, error) {
 	if r.config.Changed == nil {
 		r.config.Changed = func(string) {}
 	}
+	if r.config.Erased == nil {
+		r.config.Erased = func(Tombstone) {}
+	}
 	return r, nil
 }
 
@@ -126,6 +135,7 @@ func (r *Recorder) Run(ctx context.Context) error {
 	r.wg.Go(func() { r.recover(left) })
 	r.wg.Go(func() { r.volume.run(ctx) })
 	r.wg.Go(func() { r.watch(ctx) })
+	r.wg.Go(func() { r.retain(ctx) })
 	close(r.ready)
 	r.tend(ctx)
 	return r.shutdown(stop)

@@ -37,6 +37,9 @@ func IDs(dir string) ([]string, error) {
 // fs.ErrNotExist if there is no such recording.
 func Summarize(dir, id string) (Summary, []Participant, error) {
 	root, err := openCall(dir, id)
+	if errors.Is(err, ErrErased) {
+		return Summary{ID: id, State: Erased}, nil, nil
+	}
 	if err != nil {
 		return Summary{}, nil, err
 	}
@@ -49,6 +52,9 @@ func Summarize(dir, id string) (Summary, []Participant, error) {
 }
 
 func summary(root *os.Root, id string) Summary {
+	if _, err := root.Lstat(path.Join(recordingsDir, id, tombstoneName)); err == nil {
+		return Summary{ID: id, State: Erased}
+	}
 	m, err := loadManifest(root, path.Join(recordingsDir, id))
 	if err != nil {
 		return Summary{ID: id, Problem: err.Error()}

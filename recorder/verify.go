@@ -51,8 +51,6 @@ type Report struct {
 	Findings   []Finding `json:"findings"`
 }
 
-const tombstoneName = "tombstone.json"
-
 // Verify compares recordings with their signed manifests, and the manifests
 // with the chain. The error says why that could not be done; what is wrong with
 // the recordings is in the report. It may run beside a server.
