@@ -52,7 +52,7 @@ func (s *Store) refusal(doing string, e minio.ErrorResponse) error {
 		return fmt.Errorf("%s at %s: %w", doing, s.place, upload.ErrNoObject)
 	case "NoSuchBucket":
 		return fail(upload.NoBucket, "the bucket does not exist: make it, or correct recording.s3.bucket")
-	case "InvalidAccessKeyId":
+	case "InvalidAccessKeyId", "XAdminUserNotFound":
 		return fail(upload.Credentials, "the store does not know the access key: check recording.s3.access_key")
 	case "SignatureDoesNotMatch":
 		return fail(upload.Credentials, "the secret key is wrong: check recording.s3.secret_key")
