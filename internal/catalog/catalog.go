@@ -181,7 +181,9 @@ func (c *Catalog) compare(ctx context.Context, first bool) {
 		return err
 	})
 	if first && ctx.Err() == nil {
-		c.log.Info("index of recordings is up to date", "read", n, "took", time.Since(begun).Round(time.Millisecond))
+		if n > 0 {
+			c.log.Info("index of recordings is up to date", "read", n, "took", time.Since(begun).Round(time.Millisecond))
+		}
 		close(c.compared)
 	}
 }

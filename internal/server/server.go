@@ -106,7 +106,6 @@ func New(cfg config.Config, log *slog.Logger) (_ *Server, err error) {
 	if s.sealer, err = newSealer(cfg.Recording); err != nil {
 		return nil, err
 	}
-	warnOfSealing(cfg, log)
 	// The recorder looks for what a crash left behind before calls begin.
 	if cfg.Recording.Enabled {
 		s.alarm = s.newRecordingAlarm()
@@ -152,6 +151,7 @@ func New(cfg config.Config, log *slog.Logger) (_ *Server, err error) {
 	if err = s.openMetrics(); err != nil {
 		return nil, err
 	}
+	warnOfSealing(cfg, log) // once it is sure that it will record
 	return s, nil
 }
 
