@@ -22,6 +22,9 @@ type VerifyOptions struct {
 	// Fingerprint of the public key that must have signed; empty: that of the
 	// data directory's own key, if it is there. See [PublicKey].
 	Fingerprint string
+	// Away reports whether the files of a recording were moved into another
+	// store: then they need not be here. nil: none was.
+	Away func(id string) bool
 }
 
 // Finding is one thing that is wrong.
@@ -38,6 +41,9 @@ type Report struct {
 	Bytes      int64 `json:"bytes"`
 	// Opened files were sealed and their content was checked as well.
 	Opened int `json:"opened"`
+	// Away are files that lie in another store, where they were verified before
+	// they left.
+	Away int `json:"away"`
 	// Unfinished recordings are live or wait for repair, Erased ones have left
 	// a tombstone: they are no fault.
 	Unfinished []string `json:"unfinished"`
@@ -199,6 +205,9 @@ func (v *verifier) file(id string, s Segment) error {
 	name, bytes, sum := s.Stored()
 	file, info, err := Open(v.dir, id, name)
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && v.options.Away != nil && v.options.Away(id):
+		v.report.Away++
+		return nil
 	case errors.Is(err, fs.ErrNotExist):
 		v.find(id, name, "it is missing")
 		return nil

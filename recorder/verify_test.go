@@ -228,6 +228,18 @@ func TestAnErasedRecordingIsNoFault(t *testing.T) {
 	}
 }
 
+func TestFilesThatLieInAnotherStoreAreNotMissing(t *testing.T) {
+	dir := archived(t, nil)
+	rm(t, filepath.Join(dir, recordingsDir, "second", "p1-mic-1.webm"))
+	r, err := Verify(context.Background(), dir, VerifyOptions{Away: func(id string) bool { return id == "second" }})
+	if err != nil || len(r.Findings) > 0 || r.Away != 1 || r.Files != 2 {
+		t.Errorf("report is %+v, %v", r, err)
+	}
+	if r, err = Verify(context.Background(), dir, VerifyOptions{Away: func(id string) bool { return id == "first" }}); err != nil || len(r.Findings) != 1 {
+		t.Errorf("another recording is away: %+v, %v", r, err)
+	}
+}
+
 func TestTheFingerprintOfAnotherDayIsWhatCounts(t *testing.T) {
 	dir := archived(t, nil)
 	r, err := Verify(context.Background(), dir, VerifyOptions{IDs: []string{"first"}, Fingerprint: strings.Repeat("0", 64)})

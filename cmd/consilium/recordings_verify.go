@@ -10,6 +10,7 @@ import (
 
 	"consilium/internal/audit"
 	"consilium/internal/seal"
+	"consilium/internal/upload"
 	"consilium/recorder"
 )
 
@@ -47,7 +48,10 @@ Exit code 1 if anything is wrong.
 				if err != nil {
 					return err
 				}
-				report, err := recorder.Verify(ctx, f.dir(p), recorder.VerifyOptions{IDs: args, Sealer: sealer, Fingerprint: *key})
+				report, err := recorder.Verify(ctx, f.dir(p), recorder.VerifyOptions{
+					IDs: args, Sealer: sealer, Fingerprint: *key,
+					Away: func(id string) bool { return upload.LocalRemoved(f.dir(p), id) },
+				})
 				if errors.Is(err, fs.ErrNotExist) {
 					return fmt.Errorf("%w; `consilium recordings list --data DIR` prints those there are", err)
 				}
@@ -107,8 +111,8 @@ func printReport(w io.Writer, r recorder.Report) error {
 	if !r.KeyTrusted {
 		trust = "which nothing here vouches for: compare it with what `consilium recordings key` printed on the server"
 	}
-	_, err := fmt.Fprintf(w, "%d recordings, %d files, %s; %d sealed files opened\nchain: %d manifests\nsigned by: %s, %s\nunfinished: %d, erased: %d\n",
-		r.Recordings, r.Files, size(r.Bytes), r.Opened, r.Links, r.Key, trust, len(r.Unfinished), len(r.Erased))
+	_, err := fmt.Fprintf(w, "%d recordings, %d files, %s; %d sealed files opened\nchain: %d manifests\nsigned by: %s, %s\nunfinished: %d, erased: %d, files in another store: %d\n",
+		r.Recordings, r.Files, size(r.Bytes), r.Opened, r.Links, r.Key, trust, len(r.Unfinished), len(r.Erased), r.Away)
 	if err != nil {
 		return fmt.Errorf("print: %w", err)
 	}
