@@ -113,13 +113,12 @@ func TestUnsealedFilesDoNotLeaveUnlessTheyMay(t *testing.T) {
 func TestErasingRemovesTheCopyAlsoWhileItIsMade(t *testing.T) {
 	g := startGateway(t, "", false)
 	inPart2 := make(chan struct{}, 1)
-	g.disturb(func(_ http.ResponseWriter, r *http.Request) bool {
+	g.disturb(func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.Contains(r.URL.Path, "/going/") || r.URL.Query().Get("partNumber") != "2" {
 			return false
 		}
 		inPart2 <- struct{}{}
-		<-r.Context().Done()
-		return true
+		return hang(w, r)
 	})
 	store := g.store(nil)
 	s := newSite(t, t.TempDir(), store, nil)

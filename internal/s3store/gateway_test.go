@@ -5,6 +5,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"go/build"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -229,6 +230,13 @@ func hangUp(w http.ResponseWriter, _ *http.Request) bool {
 	if err == nil {
 		_ = c.Close()
 	}
+	return true
+}
+
+// hang takes a request and never answers it.
+func hang(_ http.ResponseWriter, r *http.Request) bool {
+	_, _ = io.Copy(io.Discard, r.Body) // else nobody would see that the client has gone
+	<-r.Context().Done()
 	return true
 }
 

@@ -41,7 +41,7 @@ func TestKilledInPart7Of20ItGoesOnThere(t *testing.T) {
 	archive{dir}.add(t, "call", data)
 
 	inPart7 := make(chan struct{}, 1)
-	g.disturb(func(_ http.ResponseWriter, r *http.Request) bool {
+	g.disturb(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Query().Get("partNumber") != "7" {
 			return false
 		}
@@ -49,8 +49,7 @@ func TestKilledInPart7Of20ItGoesOnThere(t *testing.T) {
 		case inPart7 <- struct{}{}:
 		default:
 		}
-		<-r.Context().Done() // until the process is dead
-		return true
+		return hang(w, r) // until the process is dead
 	})
 	helper := exec.Command(os.Args[0], "-test.run=^TestHelperUploadsUntilItIsKilled$")
 	helper.Env = append(os.Environ(), helperEnv+"="+dir+" "+g.proxy.URL)

@@ -100,10 +100,6 @@ func TestUnfinishedUploadsAreListedAndAborted(t *testing.T) {
 func TestFailuresHaveTheirReasonAndClearWords(t *testing.T) {
 	plain, secure := startGateway(t, "", false), startGateway(t, "", true)
 	full := startGateway(t, "12m", false)
-	stalled := func(w http.ResponseWriter, r *http.Request) bool {
-		<-r.Context().Done() // the body is not read
-		return true
-	}
 	for name, c := range map[string]struct {
 		gateway *gateway
 		change  func(*Config)
@@ -117,7 +113,7 @@ func TestFailuresHaveTheirReasonAndClearWords(t *testing.T) {
 		"CA not trusted":     {secure, func(c *Config) { c.CA = nil }, nil, upload.Certificate, "recording.s3.ca_file"},
 		"nobody listens":     {plain, func(c *Config) { c.Endpoint = "http://127.0.0.1:1" }, nil, upload.Unreachable, "refused"},
 		"connection closed":  {plain, nil, hangUp, upload.Unreachable, "onnection closed"},
-		"stalled":            {plain, func(c *Config) { c.Stall = 200 * time.Millisecond }, stalled, upload.Stalled, "nothing went over the connection for 200ms"},
+		"stalled":            {plain, func(c *Config) { c.Stall = 200 * time.Millisecond }, hang, upload.Stalled, "nothing went over the connection for 200ms"},
 		"disk full":          {full, nil, nil, upload.Full, "the store has no space left"},
 	} {
 		t.Run(name, func(t *testing.T) {
