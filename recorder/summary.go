@@ -36,14 +36,31 @@ func IDs(dir string) ([]string, error) {
 // manifest that can't be read is a Problem of the line. The error wraps
 // fs.ErrNotExist if there is no such recording.
 func Summarize(dir, id string) (Summary, []Participant, error) {
-	root, err := openCall(dir, id)
-	if errors.Is(err, ErrErased) {
-		return Summary{ID: id, State: Erased}, nil, nil
+	if !validCall(id) {
+		return Summary{}, nil, fmt.Errorf("recorder: no recording of that id: %w", fs.ErrNotExist)
 	}
+	data, err := os.OpenRoot(dir)
 	if err != nil {
-		return Summary{}, nil, err
+		return Summary{}, nil, fmt.Errorf("recorder: open data directory: %w", err)
+	}
+	defer data.Close()
+	return summarize(data, id)
+}
+
+// summarize is Summarize below an open data directory.
+func summarize(data *os.Root, id string) (Summary, []Participant, error) {
+	root, err := data.OpenRoot(path.Join(recordingsDir, id))
+	if err != nil {
+		return Summary{}, nil, fmt.Errorf("recorder: recording %s: %w", id, err)
 	}
 	defer root.Close()
+	stone, err := loadTombstone(root)
+	if err == nil {
+		return Summary{ID: id, State: Erased, Started: stone.Started, Ended: stone.Ended}, nil, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return Summary{ID: id, State: Erased, Problem: err.Error()}, nil, nil
+	}
 	m, err := loadManifest(root, ".")
 	if err != nil {
 		return Summary{ID: id, Problem: err.Error()}, nil, nil
@@ -51,15 +68,12 @@ func Summarize(dir, id string) (Summary, []Participant, error) {
 	return summaryOf(id, m), m.Participants, nil
 }
 
-func summary(root *os.Root, id string) Summary {
-	if _, err := root.Lstat(path.Join(recordingsDir, id, tombstoneName)); err == nil {
-		return Summary{ID: id, State: Erased}
-	}
-	m, err := loadManifest(root, path.Join(recordingsDir, id))
+func summary(data *os.Root, id string) Summary {
+	s, _, err := summarize(data, id)
 	if err != nil {
 		return Summary{ID: id, Problem: err.Error()}
 	}
-	return summaryOf(id, m)
+	return s
 }
 
 func summaryOf(id string, m Manifest) Summary {
