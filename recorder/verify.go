@@ -66,7 +66,7 @@ func Verify(ctx context.Context, dir string, o VerifyOptions) (Report, error) {
 		return Report{}, fmt.Errorf("recorder: open data directory: %w", err)
 	}
 	defer root.Close()
-	v := &verifier{ctx: ctx, dir: dir, root: root, options: o, seen: map[string]verified{}}
+	v := &verifier{ctx: ctx, dir: dir, root: root, options: o, seen: map[string]verified{}, stones: map[string]string{}}
 	v.report.Findings, v.report.Unfinished, v.report.Erased = []Finding{}, []string{}, []string{}
 	if err := v.trust(); err != nil {
 		return Report{}, err
@@ -112,6 +112,7 @@ type verifier struct {
 	trusted string // fingerprint; "": any key, but one for all
 	report  Report
 	seen    map[string]verified // by call: final manifests
+	stones  map[string]string   // by call: hashes of erased manifests
 }
 
 // verified is what the chain says of a manifest.
@@ -150,8 +151,7 @@ func (v *verifier) recording(id string) error {
 		names = append(names, e.Name())
 	}
 	if slices.Contains(names, tombstoneName) {
-		v.report.Erased = append(v.report.Erased, id)
-		v.extra(id, names, nil)
+		v.erased(id, dir, names)
 		return nil
 	}
 	text, err := readFile(v.root, path.Join(dir, manifestName), maxManifestBytes)
@@ -183,6 +183,25 @@ func (v *verifier) recording(id string) error {
 	}
 	v.extra(id, names, &m)
 	return nil
+}
+
+// erased checks a tombstone: anybody can leave a file of that name.
+func (v *verifier) erased(id, dir string, names []string) {
+	root, err := v.root.OpenRoot(dir)
+	var stone Tombstone
+	if err == nil {
+		defer root.Close()
+		stone, err = loadTombstone(root)
+	}
+	if err != nil {
+		v.find(id, tombstoneName, "can't be read: %s", reason(err))
+		return
+	}
+	v.report.Erased = append(v.report.Erased, id)
+	v.stones[id] = stone.ManifestSHA256
+	if stone.Done != nil { // else it is still being erased
+		v.extra(id, names, nil)
+	}
 }
 
 func (v *verifier) signature(id string, text []byte) {
@@ -307,6 +326,11 @@ func (v *verifier) chain(all bool) error {
 			v.find(id, manifestName, "it is not the one in the chain")
 		case m.previous != before[id]:
 			v.find(id, manifestName, "the chain is broken before it: it follows %s, there stands %s", shown(m.previous), shown(before[id]))
+		}
+	}
+	for id, sum := range v.stones {
+		if l, ok := last[id]; ok && l.sum != sum {
+			v.find(id, tombstoneName, "it is not of the recording in the chain")
 		}
 	}
 	if all {

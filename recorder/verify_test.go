@@ -210,21 +210,42 @@ func rm(t *testing.T, name string) {
 
 func TestAnErasedRecordingIsNoFault(t *testing.T) {
 	dir := archived(t, nil)
-	second := filepath.Join(dir, recordingsDir, "second")
-	rm(t, filepath.Join(second, "p1-mic-1.webm"))
-	rm(t, filepath.Join(second, manifestName))
-	if err := os.WriteFile(filepath.Join(second, tombstoneName), []byte("{}"), fileMode); err != nil {
+	stone, err := Erase(dir, "second", "olga", "asked for")
+	if err != nil {
 		t.Fatal(err)
 	}
 	r, err := Verify(context.Background(), dir, VerifyOptions{})
 	if err != nil || len(r.Findings) > 0 || len(r.Erased) != 1 || r.Recordings != 2 {
 		t.Errorf("report is %+v, %v", r, err)
 	}
-	if err := os.WriteFile(filepath.Join(second, "p1-mic-1.webm"), []byte("x"), fileMode); err != nil {
-		t.Fatal(err)
-	}
-	if r, err = Verify(context.Background(), dir, VerifyOptions{}); err != nil || len(r.Findings) != 1 {
-		t.Errorf("a file that is still there: %+v, %v", r, err)
+	second := filepath.Join(dir, recordingsDir, "second")
+	for name, spoil := range map[string]func(){
+		"a file that is still there": func() {
+			if err := os.WriteFile(filepath.Join(second, "p1-mic-1.webm"), []byte("x"), fileMode); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"a tombstone of nothing": func() {
+			stone.ManifestSHA256 = hexSum(nil)
+			if err := os.WriteFile(filepath.Join(second, tombstoneName), must(json.Marshal(stone)), fileMode); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"no tombstone at all": func() {
+			if err := os.WriteFile(filepath.Join(second, tombstoneName), nil, fileMode); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		saved := must(os.ReadFile(filepath.Join(second, tombstoneName)))
+		spoil()
+		if r, err = Verify(context.Background(), dir, VerifyOptions{}); err != nil || len(r.Findings) != 1 {
+			t.Errorf("%s: %+v, %v", name, r, err)
+		}
+		if err := os.WriteFile(filepath.Join(second, tombstoneName), saved, fileMode); err != nil {
+			t.Fatal(err)
+		}
+		_ = os.Remove(filepath.Join(second, "p1-mic-1.webm"))
 	}
 }
 
