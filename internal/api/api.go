@@ -77,6 +77,8 @@ type Config struct {
 	Audit AuditLog
 	// Exports may be nil: nothing is exported.
 	Exports Exports
+	// Retention may be nil: nothing is held or erased.
+	Retention Retention
 	// PatientPlayback lets patients and companions see the recordings of calls
 	// they took part in.
 	PatientPlayback bool

@@ -112,6 +112,7 @@ func New(cfg config.Config, log *slog.Logger) (_ *Server, err error) {
 		s.recorder, err = recorder.New(recorder.Config{
 			Dir: cfg.Data, Space: spaceMarks(cfg.Recording), Sealer: s.sealer,
 			Events: s.alarm, Log: log.With("part", "recorder"), Version: version(), Changed: s.catalog.Changed,
+			Keep: cfg.Recording.Keep, Erased: s.erased,
 		})
 		if err != nil {
 			return nil, fmt.Errorf("recording: %w", err)
