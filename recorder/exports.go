@@ -12,7 +12,6 @@ import (
 	"os"
 	"path"
 	"regexp"
-	"slices"
 	"syscall"
 
 	"consilium/internal/media"
@@ -99,9 +98,6 @@ func CopyMerged(ctx context.Context, dir, id, out string, sealer seal.Sealer) ([
 	var done []Copied
 	for _, p := range m.Participants {
 		for _, source := range []media.Source{media.Camera, media.Screen} {
-			if source == media.Screen && !m.has(p.Identity, source) {
-				continue // the sound alone is in the other file
-			}
 			merges, err := Merges(m, p.Identity, source, open)
 			if errors.Is(err, ErrNothing) {
 				continue
@@ -125,13 +121,6 @@ func CopyMerged(ctx context.Context, dir, id, out string, sealer seal.Sealer) ([
 		return nil, fmt.Errorf("recorder: %w", ErrNothing)
 	}
 	return done, nil
-}
-
-// has reports whether there is a file of a participant's source.
-func (m *Manifest) has(participant string, source media.Source) bool {
-	return slices.ContainsFunc(m.Segments, func(s Segment) bool {
-		return s.Participant == participant && s.Source == source && s.playable()
-	})
 }
 
 // lockUnerased locks the directory of a recording against whoever erases it,

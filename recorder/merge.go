@@ -42,9 +42,12 @@ type Merged struct {
 // ErrNothing says that there is nothing to export.
 var ErrNothing = errors.New("nothing was recorded that could be exported")
 
+// ErrDamaged says that a file of the recording can't be read to its end.
+var ErrDamaged = errDamaged
+
 // Merges plans the merged files of a participant with the pictures of a
 // source, in order of time. open is asked for every file's beginning. The error
-// wraps ErrNothing when the participant has no files.
+// wraps ErrNothing when the participant has no files, or shared no screen.
 func Merges(m Manifest, participant string, source media.Source, open Opener) ([]Merge, error) {
 	var sound, pictures []Segment
 	number := 0
@@ -62,7 +65,8 @@ func Merges(m Manifest, participant string, source media.Source, open Opener) ([
 			pictures = append(pictures, s)
 		}
 	}
-	if number == 0 || len(sound)+len(pictures) == 0 {
+	// A shared screen that never was is no file; sound alone is one.
+	if number == 0 || len(pictures) == 0 && (len(sound) == 0 || source == media.Screen) {
 		return nil, fmt.Errorf("merge: %w", ErrNothing)
 	}
 	formats, err := formatsOf(slices.Concat(sound, pictures), open)

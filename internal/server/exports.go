@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,6 +36,9 @@ func (s *Server) newExports(sealer seal.Sealer) error {
 		maker.composer, err = compose.New(compose.Config{FFmpeg: s.cfg.Recording.FFmpeg, Log: s.log.With("part", "compose")})
 		if err != nil {
 			return err
+		}
+		if _, err := maker.composer.Program(); err != nil && s.cfg.Recording.FFmpeg != "" {
+			s.log.Warn("no call can be composed: recording.ffmpeg names no program", "ffmpeg", s.cfg.Recording.FFmpeg)
 		}
 	}
 	var err error
@@ -122,6 +126,8 @@ func (m *exportMaker) refused(err error) error {
 		return export.ErrSealed
 	case errors.Is(err, recorder.ErrNothing):
 		return &export.Refusal{Words: recorder.ErrNothing.Error(), Err: export.ErrUnusable}
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, seal.ErrDamaged), errors.Is(err, recorder.ErrDamaged):
+		return &export.Refusal{Words: "a file of the recording is missing or damaged: `consilium recordings verify` names it", Err: export.ErrUnusable}
 	case errors.Is(err, compose.ErrNoProgram), errors.Is(err, compose.ErrNoEncoder),
 		errors.Is(err, compose.ErrTooLarge), errors.Is(err, compose.ErrFailed):
 		return &export.Refusal{Words: err.Error(), Err: err}

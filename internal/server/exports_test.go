@@ -196,6 +196,22 @@ func TestARecordedCallIsExportedWithLipsInSync(t *testing.T) {
 	}
 }
 
+func TestWhatAKilledServerLeftOfComposingIsRemoved(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"compose-123.tmp", "somebody-elses.tmp"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("half a picture"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := exportMaker{work: dir}
+	if err := m.clean(); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 || left[0].Name() != "somebody-elses.tmp" {
+		t.Errorf("left are %v, %v", left, err)
+	}
+}
+
 func TestAnExportThatCanNotBeMadeIsRefusedInWords(t *testing.T) {
 	s := start(t, func(c *config.Config) { c.Recording.FFmpeg = "no-such-program" })
 	doctor := s.join("room", "doctor", auth.RoleDoctor, nil)
@@ -221,7 +237,12 @@ func TestAnExportThatCanNotBeMadeIsRefusedInWords(t *testing.T) {
 	if code := s.api("GET", "/v1/recordings/"+call+"/exports/none", "", nil); code != http.StatusNotFound {
 		t.Errorf("a job that is not there: %d", code)
 	}
-	if job := s.export(call, `{"kind":"merged"}`); job.State != export.Done || len(job.Files) != 1 {
+	job := s.export(call, `{"kind":"merged"}`)
+	if job.State != export.Done || len(job.Files) != 1 {
 		t.Errorf("everybody merged: %+v", job)
 	}
+	if err := os.Remove(filepath.Join(s.cfg.Data, "recordings", call, "p1-mic-1.webm")); err != nil {
+		t.Fatal(err)
+	}
+	refused(call, `{"kind":"merged"}`, http.StatusUnprocessableEntity) // a file is gone
 }
