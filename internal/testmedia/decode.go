@@ -121,7 +121,7 @@ func decodePictures(ctx context.Context, file string, width, height int) ([]time
 		}
 		times = append(times, time.Duration(seconds*float64(time.Second)))
 	}
-	raw, err := output(ctx, "ffmpeg", "-hide_banner", "-loglevel", "error", "-i", file, "-map", "0:v:0", "-vsync", "passthrough",
+	raw, err := output(ctx, "ffmpeg", "-hide_banner", "-loglevel", "error", "-i", file, "-map", "0:v:0", "-vsync", "passthrough", "-enc_time_base", "-1",
 		"-vf", fmt.Sprintf("scale=%d:%d:flags=area", width, height), "-f", "rawvideo", "-pix_fmt", "gray", "-")
 	if err != nil {
 		return nil, nil, err
