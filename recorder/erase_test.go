@@ -1,6 +1,7 @@
 package recorder
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"consilium/internal/media"
+	"consilium/internal/seal"
 	"consilium/internal/testmedia"
 )
 
@@ -204,5 +206,42 @@ func TestRetentionErasesWhatWasKeptLongEnough(t *testing.T) {
 				t.Errorf("told were %+v", stones)
 			}
 		})
+	}
+}
+
+// A backup of the files, without keys: with the key of the recording it opens,
+// and when that is destroyed nothing opens it, the archive's key included.
+func TestWithItsKeyEveryCopyOfASealedFileIsGone(t *testing.T) {
+	archive, public := archiveKey(t)
+	sealer := newSealer(t, seal.AgeConfig{Recipients: []string{public}, IdentityFile: archive, ShredKeys: true})
+	dir := t.TempDir()
+	recordCall(t, dir, sealing(sealer), nil)
+	wantFiles(t, dir, sealer, Final)
+	copies, err := filepath.Glob(filepath.Join(dir, recordingsDir, testCall, "*.webm"+sealedExtension))
+	if err != nil || len(copies) != 2 {
+		t.Fatalf("files are %v, %v", copies, err)
+	}
+	backup, err := os.ReadFile(copies[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, unlock, err := lockCall(dir, testCall)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := loadKeys(root, ".", sealer)
+	unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := sealer.OpenFile(bytes.NewReader(backup), int64(len(backup)), keys...); err != nil {
+		t.Fatalf("with its key it does not open: %v", err)
+	}
+	if _, err := Erase(dir, testCall, "dr-who", "asked for"); err != nil {
+		t.Fatal(err)
+	}
+	wantErased(t, dir)
+	if _, _, err := sealer.OpenFile(bytes.NewReader(backup), int64(len(backup))); !errors.Is(err, seal.ErrNoIdentity) {
+		t.Errorf("the copy opens all the same: %v", err)
 	}
 }
