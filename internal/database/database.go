@@ -1,5 +1,5 @@
 // Package database opens SQLite files the way every part of the server does:
-// WAL, one writer a part, migrations by part, nobody but the server's own
+// a rollback journal, one writer a part, migrations by part, nobody but the server's own
 // account may read them.
 //
 // The package is a leaf: it imports nothing of ours.
@@ -20,13 +20,9 @@ import (
 // Durability says what a power cut may take (PRAGMA synchronous).
 type Durability string
 
-// Durabilities. A killed process loses nothing with either.
-const (
-	// Normal may lose the last transactions, never the file.
-	Normal Durability = "NORMAL"
-	// Full loses nothing that was committed: every commit waits for the disk.
-	Full Durability = "FULL"
-)
+// Full loses nothing that was committed: every commit waits for the disk. With
+// less, a power cut could cost a file that has a rollback journal.
+const Full Durability = "FULL"
 
 // busyTimeout is how long SQLite itself waits for a lock, in milliseconds.
 const busyTimeout = 5000
@@ -59,18 +55,22 @@ func OpenReader(path string) (*sql.DB, error) {
 	return db, nil
 }
 
+// open opens a file with a rollback journal, not with WAL: that maps an index
+// into memory, and a page fault on a disk that stands still stops a thread
+// without the Go runtime knowing. The next garbage collection waits for it, and
+// with it the whole process, media included. A system call hangs alone.
 func open(path, option string) (*sql.DB, error) {
 	full, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
 	}
-	query := fmt.Sprintf("_pragma=busy_timeout(%d)&_pragma=journal_mode(WAL)&%s", busyTimeout, option)
+	query := fmt.Sprintf("_pragma=busy_timeout(%d)&_pragma=journal_mode(TRUNCATE)&%s", busyTimeout, option)
 	dsn := url.URL{Scheme: "file", Path: full, RawQuery: query}
 	return sql.Open("sqlite", dsn.String())
 }
 
-// makeFile makes an empty file, which SQLite would make by umask; -wal and -shm
-// take its mode. A file that root makes belongs to who owns the directory: a
+// makeFile makes an empty file, which SQLite would make by umask; its journal
+// takes its mode. A file that root makes belongs to who owns the directory: a
 // command run as root must not lock the server out.
 func makeFile(path string) error {
 	dir := filepath.Dir(path)

@@ -55,15 +55,17 @@ const (
 	thawIoctl   = 0xC0045878 // FITHAW
 )
 
-// longestStall of a test: nothing waits for ever.
-const longestStall = 20 * time.Second
-
 // freeze makes every write to the disk hang from its return on, as a SAN does
 // that fails over, until thaw is called.
 func (d *smallDisk) freeze() (thaw func()) {
 	d.t.Helper()
 	f, err := os.Open(d.dir)
 	if err != nil {
+		d.t.Fatal(err)
+	}
+	// Another process ends the stall, should this one hang with the disk.
+	rescue := exec.Command("sh", "-c", `sleep 20 && exec fsfreeze --unfreeze "$0"`, d.dir)
+	if err := rescue.Start(); err != nil {
 		d.t.Fatal(err)
 	}
 	if err := unix.IoctlSetInt(int(f.Fd()), freezeIoctl, 0); err != nil {
@@ -74,9 +76,10 @@ func (d *smallDisk) freeze() (thaw func()) {
 		if err := unix.IoctlSetInt(int(f.Fd()), thawIoctl, 0); err != nil {
 			d.t.Errorf("thaw: %v", err)
 		}
+		_ = rescue.Process.Kill()
+		_ = rescue.Wait() // it was killed
 	})
 	d.t.Cleanup(thaw)
-	time.AfterFunc(longestStall, thaw) // whatever else hangs with it
 	return thaw
 }
 

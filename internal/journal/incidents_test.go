@@ -244,7 +244,7 @@ func TestCallsAreFoundByTimeAndByWhatFailed(t *testing.T) {
 
 func TestADatabaseOfAnOlderVersionIsBroughtUp(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
-	db, err := database.OpenWriter(path, database.Normal)
+	db, err := database.OpenWriter(path, database.Full)
 	if err != nil {
 		t.Fatal(err)
 	}
