@@ -109,7 +109,7 @@ func (f finaliser) reached(step string) {
 // planFile is the first pass over the spool.
 func planFile(ctx context.Context, src io.ReadSeeker, name string, known *spoolHeader) (*layout, final, error) {
 	if !validFileName(name) {
-		return nil, final{}, fmt.Errorf("%w: not a name of ours", errDamaged)
+		return nil, final{}, fmt.Errorf("%w: not a name of ours", ErrDamaged)
 	}
 	s, err := newSalvage(src, known)
 	if err != nil {
@@ -117,7 +117,7 @@ func planFile(ctx context.Context, src io.ReadSeeker, name string, known *spoolH
 	}
 	first, err := s.next()
 	if s.header() == nil {
-		return nil, final{}, fmt.Errorf("%w: it does not say what it holds", errDamaged)
+		return nil, final{}, fmt.Errorf("%w: it does not say what it holds", ErrDamaged)
 	}
 	if err := s.header().known(); err != nil {
 		return nil, final{}, err
@@ -144,7 +144,7 @@ func planFile(ctx context.Context, src io.ReadSeeker, name string, known *spoolH
 	result.activity = loud.result()
 	result.damage, result.insertedMS = s.reader.damage, s.insertedMS
 	if plan.blocks == 0 && s.reader.header == nil && result.damage > 0 {
-		return nil, result, fmt.Errorf("%w: not a spool", errDamaged)
+		return nil, result, fmt.Errorf("%w: not a spool", ErrDamaged)
 	}
 	if plan.blocks == 0 {
 		return nil, result, errNoFrames

@@ -50,13 +50,13 @@ func readFormat(src io.ReadSeeker) (format, error) {
 		id, size, err := r.elementStart()
 		switch {
 		case errors.Is(err, io.EOF):
-			return format{}, fmt.Errorf("%w: no track", errDamaged)
+			return format{}, fmt.Errorf("%w: no track", ErrDamaged)
 		case err != nil:
 			return format{}, err
 		case id == idSegment:
 			continue // its children follow
 		case id == idCluster || size < 0 || id == idTracks && size > maxTracksElement:
-			return format{}, fmt.Errorf("%w: no track", errDamaged)
+			return format{}, fmt.Errorf("%w: no track", ErrDamaged)
 		case id == idTracks:
 			return r.trackFormat(r.pos + size)
 		}
@@ -78,7 +78,7 @@ func (b *blockReader) trackFormat(end int64) (format, error) {
 			continue
 		}
 		if size < 0 || size > end-b.pos {
-			return format{}, errDamaged
+			return format{}, ErrDamaged
 		}
 		value, err := b.read(size)
 		if err != nil {
@@ -98,7 +98,7 @@ func (b *blockReader) trackFormat(end int64) (format, error) {
 		}
 	}
 	if f.Codec == "" {
-		return format{}, fmt.Errorf("%w: codec not known", errDamaged)
+		return format{}, fmt.Errorf("%w: codec not known", ErrDamaged)
 	}
 	return f, nil
 }

@@ -42,7 +42,7 @@ func (r *clipReader) next() (c clip, b block, first bool, err error) {
 			return clip{}, block{}, false, fmt.Errorf("read %s: %w", c.File, err)
 		}
 		if r.blocks.damage > 0 {
-			return clip{}, block{}, false, fmt.Errorf("read %s: %w", c.File, errDamaged)
+			return clip{}, block{}, false, fmt.Errorf("read %s: %w", c.File, ErrDamaged)
 		}
 		if err != nil || c.SessionMS(float64(b.ms)) >= c.to {
 			r.close()

@@ -42,9 +42,6 @@ type Merged struct {
 // ErrNothing says that there is nothing to export.
 var ErrNothing = errors.New("nothing was recorded that could be exported")
 
-// ErrDamaged says that a file of the recording can't be read to its end.
-var ErrDamaged = errDamaged
-
 // Merges plans the merged files of a participant with the pictures of a
 // source, in order of time. open is asked for every file's beginning. The error
 // wraps ErrNothing when the participant has no files, or shared no screen.

@@ -394,7 +394,7 @@ func TestAMergeOfADamagedFileFailsAndLeavesNothing(t *testing.T) {
 		_, err := all[0].Write(t.Context(), w, opener(dir))
 		return err
 	})
-	if !errors.Is(err, errDamaged) {
+	if !errors.Is(err, ErrDamaged) {
 		t.Errorf("merge: %v", err)
 	}
 	if left, _ := os.ReadDir(filepath.Join(dir, recordingsDir, testCall, ExportsDir)); len(left) > 0 {

@@ -128,7 +128,7 @@ func (r *Recorder) recoverFile(b *book, call, spool string) error {
 		b.update(func(m *Manifest) { m.locked(file) })
 		return err
 	}
-	if !errors.Is(err, errDamaged) {
+	if !errors.Is(err, ErrDamaged) {
 		return err // the disk's fault: the next start tries again
 	}
 	aside := path.Join(quarantineDir, call)

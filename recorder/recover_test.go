@@ -188,7 +188,7 @@ func TestATornSpoolGivesEverythingBeforeTheTear(t *testing.T) {
 			cut := random.IntN(len(data))
 			got, out, err := finaliseBytes(t, name, data[:cut])
 			if err != nil {
-				if !errors.Is(err, errNoFrames) && !errors.Is(err, errDamaged) || cut > len(data)/10 {
+				if !errors.Is(err, errNoFrames) && !errors.Is(err, ErrDamaged) || cut > len(data)/10 {
 					t.Fatalf("%s cut at %d of %d: %v", name, cut, len(data), err)
 				}
 				if _, err := os.Stat(out); !errors.Is(err, fs.ErrNotExist) {
@@ -221,7 +221,7 @@ func TestFlippedBitsNeverStopTheFinaliser(t *testing.T) {
 			}
 			got, out, err := finaliseBytes(t, name, bad)
 			if err != nil {
-				if !errors.Is(err, errDamaged) && !errors.Is(err, errNoFrames) {
+				if !errors.Is(err, ErrDamaged) && !errors.Is(err, errNoFrames) {
 					t.Fatalf("%s: %v", name, err)
 				}
 				continue

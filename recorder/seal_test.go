@@ -405,7 +405,7 @@ func TestSealedSpoolsDamagedAnywhereGiveWhatIsAuthentic(t *testing.T) {
 			if err != nil {
 				// The first record describes the spool; without it, and without
 				// a manifest, nobody knows what it was.
-				if !errors.Is(err, errDamaged) && !errors.Is(err, errNoFrames) && !errors.Is(err, seal.ErrNoIdentity) || what == "cut" && kept > 0.1 {
+				if !errors.Is(err, ErrDamaged) && !errors.Is(err, errNoFrames) && !errors.Is(err, seal.ErrNoIdentity) || what == "cut" && kept > 0.1 {
 					t.Fatalf("%s %s (%d of %d bytes): %v", name, what, len(bad), len(data), err)
 				}
 				continue

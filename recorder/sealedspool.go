@@ -212,7 +212,7 @@ func (s *sealedSpool) load() error {
 	r := s.records[i]
 	content, err := s.open(r.at, r.length)
 	if int64(len(content)) != r.size {
-		return fmt.Errorf("the spool changed while it was read: %w", errors.Join(errDamaged, err))
+		return fmt.Errorf("the spool changed while it was read: %w", errors.Join(ErrDamaged, err))
 	}
 	if r.damaged {
 		content = append(content, spoolDamage)

@@ -27,7 +27,7 @@ type spoolHeader struct {
 const spoolVersion = 1
 
 // errVersion says that a newer program wrote a spool.
-var errVersion = fmt.Errorf("%w or newer", errDamaged)
+var errVersion = fmt.Errorf("%w or newer", ErrDamaged)
 
 // known returns an error if this program can't tell what the spool holds.
 func (h *spoolHeader) known() error {

@@ -9,8 +9,8 @@ import (
 	"io"
 )
 
-// errDamaged says that a file does not hold what it should at some place.
-var errDamaged = errors.New("damaged")
+// ErrDamaged says that a file does not hold what it should at some place.
+var ErrDamaged = errors.New("damaged")
 
 // blockReader reads the blocks of a file of one track, a spool or a final one,
 // from a source that may be cut or damaged at any byte. It never fails: where
@@ -67,7 +67,7 @@ func (b *blockReader) next() (block, error) {
 			return blk, nil
 		case err == nil:
 			continue
-		case errors.Is(err, errDamaged):
+		case errors.Is(err, ErrDamaged):
 			b.damage++
 			b.damaged = true
 			b.inCluster = false
@@ -99,7 +99,7 @@ func (b *blockReader) element() (blk block, found bool, err error) {
 	}
 	end := b.pos + size
 	if size == unknownSize || size < 0 || (b.inCluster && end > b.clusterEnd) {
-		return block{}, false, errDamaged
+		return block{}, false, ErrDamaged
 	}
 	if id == idCluster && !b.inCluster {
 		// The last cluster may be torn: its whole blocks still count.
@@ -116,7 +116,7 @@ func (b *blockReader) topLevel(id uint32, size int64) error {
 	switch id {
 	case idTags:
 		if size > maxSpoolHeaderSize || b.header != nil {
-			return errDamaged
+			return ErrDamaged
 		}
 		body, err := b.read(size)
 		if err != nil {
@@ -127,14 +127,14 @@ func (b *blockReader) topLevel(id uint32, size int64) error {
 	case idEBML, idInfo, idTracks, idSeekHead, idCues, idVoid:
 		return b.skip(size)
 	}
-	return errDamaged
+	return ErrDamaged
 }
 
 func (b *blockReader) clusterChild(id uint32, size int64) (block, bool, error) {
 	switch id {
 	case idTimestamp:
 		if size < 1 || size > 8 {
-			return block{}, false, errDamaged
+			return block{}, false, ErrDamaged
 		}
 		body, err := b.read(size)
 		if err != nil {
@@ -145,30 +145,30 @@ func (b *blockReader) clusterChild(id uint32, size int64) (block, bool, error) {
 			v = v<<8 | uint64(c)
 		}
 		if v > 1<<40 { // 34 years
-			return block{}, false, errDamaged
+			return block{}, false, ErrDamaged
 		}
 		b.clusterMS = int64(v)
 		return block{}, false, nil
 	case idSimpleBlock:
 		if size < 5 || size > maxFrameSize+4 || b.clusterMS < 0 {
-			return block{}, false, errDamaged
+			return block{}, false, ErrDamaged
 		}
 		body, err := b.read(size)
 		if err != nil {
 			return block{}, false, err
 		}
 		if body[0] != 0x80|trackNumber || body[3]&0x06 != 0 { // one track, no lacing
-			return block{}, false, errDamaged
+			return block{}, false, ErrDamaged
 		}
 		ms := b.clusterMS + int64(int16(binary.BigEndian.Uint16(body[1:])))
 		if ms < 0 {
-			return block{}, false, errDamaged
+			return block{}, false, ErrDamaged
 		}
 		return block{ms: ms, keyframe: body[3]&0x80 != 0, data: body[4:]}, true, nil
 	case idVoid:
 		return block{}, false, b.skip(size)
 	}
-	return block{}, false, errDamaged
+	return block{}, false, ErrDamaged
 }
 
 // elementStart reads the id and the size of an element.
@@ -180,7 +180,7 @@ func (b *blockReader) elementStart() (id uint32, size int64, err error) {
 	b.pos++
 	length := vintLength(first)
 	if length > 4 {
-		return 0, 0, errDamaged
+		return 0, 0, ErrDamaged
 	}
 	rest, err := b.read(int64(length - 1))
 	if err != nil {
@@ -196,7 +196,7 @@ func (b *blockReader) elementStart() (id uint32, size int64, err error) {
 	b.pos++
 	length = vintLength(first)
 	if length > 8 {
-		return 0, 0, errDamaged
+		return 0, 0, ErrDamaged
 	}
 	if rest, err = b.read(int64(length - 1)); err != nil {
 		return 0, 0, err
@@ -223,7 +223,7 @@ func (b *blockReader) read(n int64) ([]byte, error) {
 	if n > b.size-b.pos {
 		// Not there: don't allocate for a size that is a lie. Inside the file
 		// a wrong size is damage like any other, so look for what follows.
-		return nil, errDamaged
+		return nil, ErrDamaged
 	}
 	body := make([]byte, n)
 	got, err := io.ReadFull(b.r, body)
@@ -233,7 +233,7 @@ func (b *blockReader) read(n int64) ([]byte, error) {
 
 func (b *blockReader) skip(n int64) error {
 	if n > b.size-b.pos {
-		return errDamaged
+		return ErrDamaged
 	}
 	if n <= int64(b.r.Buffered()) {
 		got, err := b.r.Discard(int(n))
