@@ -33,6 +33,7 @@ func commands() []command {
 		recordingsReleaseCommand(),
 		recordingsEraseCommand(),
 		recordingsReindexCommand(),
+		recordingsFetchCommand(),
 		auditCommand(),
 		recordingsVerifyCommand(),
 		recordingsKeyCommand(),

@@ -51,7 +51,7 @@ type Store struct {
 func Open(path string) (*Store, error) {
 	s := &Store{}
 	var err error
-	if s.writes, err = database.OpenWriter(path, database.Full); err == nil {
+	if s.writes, err = database.OpenWriter(path); err == nil {
 		err = database.Migrate(s.writes, "audit", migrations())
 	}
 	if err == nil {

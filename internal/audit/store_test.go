@@ -32,7 +32,7 @@ func openStore(t *testing.T, path string) *Store {
 // raw is the file as somebody sees it who has the machine.
 func raw(t *testing.T, path string) *sql.DB {
 	t.Helper()
-	db, err := database.OpenWriter(path, database.Full)
+	db, err := database.OpenWriter(path)
 	if err != nil {
 		t.Fatal(err)
 	}

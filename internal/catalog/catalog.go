@@ -110,7 +110,7 @@ func New(config Config) (*Catalog, error) {
 			"Updates of the index of recordings that failed and were tried again."),
 	}
 	var err error
-	if c.writes, err = database.OpenWriter(config.Path, database.Full); err == nil {
+	if c.writes, err = database.OpenWriter(config.Path); err == nil {
 		err = database.Migrate(c.writes, "catalog", migrations())
 	}
 	if err == nil {

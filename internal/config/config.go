@@ -178,6 +178,26 @@ type Recording struct {
 	FFmpeg string `yaml:"ffmpeg"`
 	// Work is where it does; "": work, in the data directory.
 	Work string `yaml:"work"`
+	S3   S3     `yaml:"s3"`
+}
+
+// S3 is the object store that keeps copies of recordings.
+type S3 struct {
+	Endpoint      string        `yaml:"endpoint"` // URL; "": no copies
+	Bucket        string        `yaml:"bucket"`
+	Prefix        string        `yaml:"prefix"` // of every key
+	Region        string        `yaml:"region"`
+	AccessKey     string        `yaml:"access_key"`
+	SecretKey     Secret        `yaml:"secret_key"`
+	SecretKeyFile string        `yaml:"secret_key_file"`
+	PathStyle     bool          `yaml:"path_style"`
+	CAFile        string        `yaml:"ca_file"`
+	PartSize      Space         `yaml:"part_size"`
+	Concurrency   int           `yaml:"concurrency"`
+	Bandwidth     int           `yaml:"bandwidth"`  // kbit/s each way; 0: no limit
+	KeepLocal     time.Duration `yaml:"keep_local"` // 0: for ever
+	LateAfter     time.Duration `yaml:"late_after"`
+	AllowUnsealed bool          `yaml:"allow_unsealed"`
 }
 
 // Webhook tells the medical information system what happens.
@@ -288,6 +308,9 @@ func Default() Config {
 			Critical:  Space{Percent: 1},
 			Ballast:   Space{Bytes: 256 << 20},
 			OnFailure: OnFailureWarn,
+			S3: S3{
+				Region: "us-east-1", PathStyle: true, PartSize: Space{Bytes: 16 << 20}, Concurrency: 2, LateAfter: 24 * time.Hour,
+			},
 		},
 		Webhook: Webhook{Timeout: 5 * time.Second, RetryFor: time.Hour},
 		Journal: Journal{Keep: 365 * 24 * time.Hour},

@@ -31,6 +31,7 @@ func (c Config) Validate() error {
 	v.duration("recording.keep", c.Recording.Keep, 0, 36500*day)
 	v.word("recording.on_failure", c.Recording.OnFailure, OnFailureWarn, OnFailureStop)
 	v.sealing(c.Recording)
+	v.s3(c.Recording.S3)
 	v.webhook(c.Webhook)
 	v.duration("journal.keep", c.Journal.Keep, day, 3650*day)
 	v.metrics(c.Metrics, c.HTTP)

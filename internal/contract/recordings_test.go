@@ -257,7 +257,7 @@ func TestACallGoesOnButNothingIsShownWhenTheAuditLogFails(t *testing.T) {
 	t.Parallel()
 	c := serve(t, nil)
 	call := c.record("red")
-	db, err := database.OpenWriter(filepath.Join(c.data, "audit.db"), database.Normal)
+	db, err := database.OpenWriter(filepath.Join(c.data, "audit.db"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,13 +17,6 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
-// Durability says what a power cut may take (PRAGMA synchronous).
-type Durability string
-
-// Full loses nothing that was committed: every commit waits for the disk. With
-// less, a power cut could cost a file that has a rollback journal.
-const Full Durability = "FULL"
-
 // busyTimeout is how long SQLite itself waits for a lock, in milliseconds.
 const busyTimeout = 5000
 
@@ -32,12 +25,14 @@ const readers = 4
 
 // OpenWriter opens a file for its one writer of this process, making it and its
 // directory if need be. A transaction takes the lock at its beginning, so that
-// what it reads first is still true when it writes.
-func OpenWriter(path string, d Durability) (*sql.DB, error) {
+// what it reads first is still true when it writes. Every commit waits for the
+// disk (PRAGMA synchronous): with less, a power cut could cost a file that has a
+// rollback journal.
+func OpenWriter(path string) (*sql.DB, error) {
 	if err := makeFile(path); err != nil {
 		return nil, err
 	}
-	db, err := open(path, "_txlock=immediate&_pragma=synchronous("+string(d)+")")
+	db, err := open(path, "_txlock=immediate&_pragma=synchronous(FULL)")
 	if err != nil {
 		return nil, err
 	}

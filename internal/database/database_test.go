@@ -11,7 +11,7 @@ import (
 func TestPartsOfOneFileMigrateByThemselves(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "data", "x.db")
 	for range 2 { // the second time everything is there
-		db, err := OpenWriter(path, Full)
+		db, err := OpenWriter(path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -38,7 +38,7 @@ func TestPartsOfOneFileMigrateByThemselves(t *testing.T) {
 }
 
 func TestAFailedStepLeavesNothing(t *testing.T) {
-	db, err := OpenWriter(filepath.Join(t.TempDir(), "x.db"), Full)
+	db, err := OpenWriter(filepath.Join(t.TempDir(), "x.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestTwoProcessesMigrateAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 2 {
 		wg.Go(func() {
-			db, err := OpenWriter(path, Full)
+			db, err := OpenWriter(path)
 			if err != nil {
 				t.Error(err)
 				return
@@ -78,7 +78,7 @@ func TestTwoProcessesMigrateAtOnce(t *testing.T) {
 
 func TestAReaderCanNotWrite(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
-	w, err := OpenWriter(path, Full)
+	w, err := OpenWriter(path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -244,7 +244,7 @@ func TestCallsAreFoundByTimeAndByWhatFailed(t *testing.T) {
 
 func TestADatabaseOfAnOlderVersionIsBroughtUp(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
-	db, err := database.OpenWriter(path, database.Full)
+	db, err := database.OpenWriter(path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,7 @@ ALTER TABLE calls ADD COLUMN codes TEXT NOT NULL DEFAULT ''; -- of its failures:
 // open opens the file, migrates and reads where the last run stopped.
 func (j *Journal) open() error {
 	var err error
-	if j.writes, err = database.OpenWriter(j.config.Path, database.Full); err != nil {
+	if j.writes, err = database.OpenWriter(j.config.Path); err != nil {
 		return err
 	}
 	if err := migrate(j.writes); err != nil {

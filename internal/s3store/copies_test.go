@@ -1,6 +1,7 @@
 package s3store
 
 import (
+	"errors"
 	"net/http"
 	"os"
 	"strings"
@@ -146,6 +147,25 @@ func TestErasingRemovesTheCopyAlsoWhileItIsMade(t *testing.T) {
 	}
 	if list, err := store.Unfinished(t.Context()); err != nil || len(list) > 0 {
 		t.Errorf("unfinished uploads: %v, %v", list, err)
+	}
+	// One that was erased while nobody looked shows by its tombstone; one that is
+	// just gone keeps its copy.
+	for _, recording := range []string{"tombstone", "lost"} {
+		s.add(t, recording, content(1000))
+		waitFor(t, "the copy", func() bool { return s.told("done", recording) })
+		if err := os.RemoveAll(s.path(recording, "")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.Mkdir(s.path("tombstone", ""), 0o700), os.WriteFile(s.path("tombstone", "tombstone.json"), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the end of the copy", func() bool {
+		_, err := os.Stat(s.dir + "/uploads/tombstone.json")
+		return err != nil
+	})
+	if err := g.sameRemotely("lost", content(1000)); err != nil {
+		t.Errorf("the copy of a recording that was lost here: %v", err)
 	}
 	if err := s.uploader.Erase("../x"); err == nil {
 		t.Error("a path was taken for a recording")

@@ -47,7 +47,8 @@ func (a archive) Stamps() (map[string]upload.Stamp, error) {
 	for _, e := range entries {
 		info, err := os.Stat(a.path(e.Name(), manifestName))
 		if err != nil {
-			return nil, err
+			stamps[e.Name()] = upload.Stamp{}
+			continue
 		}
 		stamps[e.Name()] = upload.Stamp{Modified: info.ModTime().UnixNano(), Bytes: info.Size()}
 	}
@@ -76,6 +77,11 @@ func (a archive) Open(recording, name string) (upload.Content, error) {
 
 func (a archive) Here(recording string) bool {
 	_, err := os.Stat(a.path(recording, mediaName))
+	return err == nil
+}
+
+func (a archive) Erased(recording string) bool {
+	_, err := os.Stat(a.path(recording, "tombstone.json"))
 	return err == nil
 }
 

@@ -26,6 +26,7 @@ import (
 	"consilium/internal/metrics"
 	"consilium/internal/seal"
 	"consilium/internal/tunnel"
+	"consilium/internal/upload"
 	"consilium/internal/webhook"
 	"consilium/recorder"
 	"consilium/sfu"
@@ -48,6 +49,7 @@ type Server struct {
 	sealer   seal.Sealer        // nil: recordings lie open
 	recorder *recorder.Recorder // nil: recording is off
 	exports  *export.Queue      // nil: recording is off
+	uploads  *upload.Uploader   // nil: no copies are made
 	certs    certs.Source       // nil: plain HTTP
 	distrust *untrusted         // nil: plain HTTP
 	network  *network
@@ -111,13 +113,18 @@ func New(cfg config.Config, log *slog.Logger) (_ *Server, err error) {
 		s.alarm = s.newRecordingAlarm()
 		s.recorder, err = recorder.New(recorder.Config{
 			Dir: cfg.Data, Space: spaceMarks(cfg.Recording), Sealer: s.sealer,
-			Events: s.alarm, Log: log.With("part", "recorder"), Version: version(), Changed: s.catalog.Changed,
+			Events: s.alarm, Log: log.With("part", "recorder"), Version: version(), Changed: s.recordingChanged,
 			Keep: cfg.Recording.Keep, Erased: s.erased,
 		})
 		if err != nil {
 			return nil, fmt.Errorf("recording: %w", err)
 		}
 		if err = s.newExports(s.sealer); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.Recording.S3.Endpoint != "" {
+		if err = s.newUploads(); err != nil {
 			return nil, err
 		}
 	}
@@ -240,6 +247,9 @@ func (s *Server) Run(ctx context.Context) error {
 		storage.run("recorder", s.recorder.Run)
 		storage.run("exports", s.exports.Run)
 		storage.run("alarms of recordings", s.alarm.Run)
+	}
+	if s.uploads != nil {
+		storage.run("uploads", s.uploads.Run)
 	}
 
 	middle := newStage("media")

@@ -67,9 +67,9 @@ func (u *Uploader) removeLocalOf(ctx context.Context, id string, seen settled) e
 	return nil
 }
 
-// Erase has the copy of a recording removed, as soon as the store can be
-// reached; it is not asked whether the recording may be erased. What it returns
-// says whether the wish is written down.
+// Erase has the copy of an erased recording removed now and not after the next
+// look around, where it shows by itself. What it returns says whether the wish
+// is written down; it waits for Run to have begun.
 func (u *Uploader) Erase(recording string) error {
 	if !recordingPattern.MatchString(recording) {
 		return fmt.Errorf("upload: no recording can be called %q", recording)
@@ -79,16 +79,40 @@ func (u *Uploader) Erase(recording string) error {
 	case <-u.ended:
 		return fmt.Errorf("upload: erase: %w", context.Canceled)
 	}
-	if err := u.states.replace(recording+eraseExtension, nil); err != nil {
+	if err := u.markErased(recording); err != nil {
 		return fmt.Errorf("upload: erase: %w", err)
 	}
 	u.mu.Lock()
 	if cancel := u.active[recording]; cancel != nil {
 		cancel()
 	}
-	delete(u.settled, recording)
 	u.mu.Unlock()
 	u.Changed(recording)
+	return nil
+}
+
+// markErased writes down that a copy must go.
+func (u *Uploader) markErased(recording string) error {
+	if err := u.states.replace(recording+eraseExtension, nil); err != nil {
+		return fail(NotSaved, "write down that %s is erased: %w", recording, err)
+	}
+	u.unsettle(recording)
+	return nil
+}
+
+// markTombstones marks the copies of recordings that were erased, by whom ever.
+func (u *Uploader) markTombstones(stamps map[string]Stamp) error {
+	copies, err := u.states.list(stateExtension)
+	if err != nil {
+		return err
+	}
+	for _, id := range copies {
+		if stamps[id] == (Stamp{}) && u.config.Source.Erased(id) {
+			if err := u.markErased(id); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 

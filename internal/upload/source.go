@@ -7,13 +7,17 @@ import (
 
 // Source is where recordings lie. It is safe for concurrent use.
 type Source interface {
-	// Stamps returns a stamp for every recording there is.
+	// Stamps returns a stamp for every recording there is; it is zero where
+	// there is no manifest.
 	Stamps() (map[string]Stamp, error)
 	// Files lists what there is to keep of a recording, the manifest last. The
 	// error wraps ErrNotFinal while the recording goes on.
 	Files(recording string) ([]File, error)
 	// Open opens one of them.
 	Open(recording, name string) (Content, error)
+	// Erased reports whether a recording was erased on purpose: then its copy
+	// must go as well. One that is just not there any more is not erased.
+	Erased(recording string) bool
 	// Here reports whether media files of the recording are on the disk.
 	Here(recording string) bool
 	// Remove removes the media files of a recording, and nothing else of it.

@@ -47,6 +47,9 @@ func (u *Uploader) find() ([]pending, error) {
 	if err != nil {
 		return nil, fail(Local, "look for recordings: %w", err)
 	}
+	if err := u.markTombstones(stamps); err != nil {
+		return nil, err
+	}
 	marked, err := u.states.list(eraseExtension)
 	if err != nil {
 		return nil, err
@@ -55,7 +58,7 @@ func (u *Uploader) find() ([]pending, error) {
 	var list []pending
 	now := map[string]waiting{}
 	for id, stamp := range stamps {
-		if done[id].manifest == stamp || slices.Contains(marked, id) || !recordingPattern.MatchString(id) {
+		if stamp == (Stamp{}) || done[id].manifest == stamp || slices.Contains(marked, id) || !recordingPattern.MatchString(id) {
 			continue
 		}
 		files, err := u.config.Source.Files(id)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -206,9 +207,7 @@ func (u *Uploader) settledNow() map[string]settled {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	now := make(map[string]settled, len(u.settled))
-	for id, s := range u.settled {
-		now[id] = s
-	}
+	maps.Copy(now, u.settled)
 	return now
 }
 

@@ -1,0 +1,102 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"consilium/internal/config"
+	"consilium/internal/s3store"
+	"consilium/internal/upload"
+	"consilium/recorder"
+)
+
+// OpenStore makes the client of the object store that keeps copies of
+// recordings. It connects to nothing.
+func OpenStore(c config.S3) (*s3store.Store, error) {
+	var ca []byte
+	if c.CAFile != "" {
+		var err error
+		if ca, err = os.ReadFile(c.CAFile); err != nil {
+			return nil, fmt.Errorf("recording.s3.ca_file: %w", err)
+		}
+	}
+	return s3store.New(s3store.Config{
+		Endpoint: c.Endpoint, Bucket: c.Bucket, Region: c.Region, AccessKey: c.AccessKey, SecretKey: string(c.SecretKey),
+		PathStyle: c.PathStyle, CA: ca, Bandwidth: c.Bandwidth * 1000 / 8,
+	})
+}
+
+// newUploads makes what keeps copies of recordings.
+func (s *Server) newUploads() error {
+	c := s.cfg.Recording.S3
+	store, err := OpenStore(c)
+	if err != nil {
+		return err
+	}
+	if c.AllowUnsealed && len(s.cfg.Recording.Recipients) == 0 {
+		s.log.Warn("recordings leave this machine unsealed: who keeps the object store can see and hear them; set recording.recipients",
+			"endpoint", c.Endpoint, "bucket", c.Bucket)
+	}
+	s.uploads, err = upload.New(upload.Config{
+		Dir: s.cfg.Data, Store: store, Source: originals{s.cfg.Data}, Prefix: c.Prefix, PartSize: c.PartSize.Bytes,
+		Concurrency: c.Concurrency, KeepLocal: c.KeepLocal, AllowUnsealed: c.AllowUnsealed, LateAfter: c.LateAfter,
+		Metrics: s.metrics, Events: s.journal, Log: s.log.With("part", "upload"),
+	})
+	return err
+}
+
+// recordingChanged tells who keeps an index and who makes copies.
+func (s *Server) recordingChanged(id string) {
+	s.catalog.Changed(id)
+	if s.uploads != nil {
+		s.uploads.Changed(id)
+	}
+}
+
+// originals are the recordings that copies are made of.
+type originals struct{ dir string }
+
+// Stamps implements upload.Source.
+func (o originals) Stamps() (map[string]upload.Stamp, error) {
+	ids, err := recorder.IDs(o.dir)
+	if err != nil {
+		return nil, err
+	}
+	stamps := make(map[string]upload.Stamp, len(ids))
+	for _, id := range ids {
+		stamps[id] = upload.Stamp(manifests{o.dir}.stamp(id))
+	}
+	return stamps, nil
+}
+
+// Files implements upload.Source.
+func (o originals) Files(id string) ([]upload.File, error) {
+	stored, err := recorder.StoredFiles(o.dir, id)
+	if errors.Is(err, recorder.ErrUnfinished) {
+		return nil, fmt.Errorf("%w: %w", upload.ErrNotFinal, err)
+	}
+	files := make([]upload.File, 0, len(stored))
+	for _, f := range stored {
+		files = append(files, upload.File(f))
+	}
+	return files, err
+}
+
+// Open implements upload.Source.
+func (o originals) Open(id, name string) (upload.Content, error) {
+	f, err := recorder.OpenStored(o.dir, id, name)
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// Erased implements upload.Source.
+func (o originals) Erased(id string) bool { return recorder.IsErased(o.dir, id) }
+
+// Here implements upload.Source.
+func (o originals) Here(id string) bool { return recorder.HasMedia(o.dir, id) }
+
+// Remove implements upload.Source.
+func (o originals) Remove(id string) error { return recorder.RemoveMedia(o.dir, id) }
