@@ -10,7 +10,8 @@ import (
 )
 
 // Errors that callers tell apart. What comes back wraps one of them and says
-// what was wrong in words that may be shown to an administrator.
+// what was wrong in words that may be shown to an administrator. Refusal gives
+// its status to clients.
 var (
 	ErrBadOffer  = errors.New("offer can't be used")                // 422, or 400 where it is not SDP
 	ErrNotSDP    = errors.New("not SDP")                            // 400

@@ -1,7 +1,6 @@
 package signaling
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"time"
@@ -55,43 +54,18 @@ func tokenFailure(err error) failure {
 	return f
 }
 
-// sfuFailures gives each error of the SFU its status and code.
-var sfuFailures = []struct {
-	err    error
-	status int
-	code   string
-}{
-	{sfu.ErrNotSDP, http.StatusBadRequest, problem.NotSDP},
-	{sfu.ErrBadOffer, http.StatusUnprocessableEntity, problem.Unusable},
-	{sfu.ErrNoGrant, http.StatusForbidden, problem.Forbidden},
-	{sfu.ErrNotFound, http.StatusNotFound, problem.NotFound},
-	{sfu.ErrClosed, http.StatusNotFound, problem.NotFound},
-	{sfu.ErrWaiting, http.StatusConflict, problem.Conflict},
-	{sfu.ErrConflict, http.StatusConflict, problem.Conflict},
-	{sfu.ErrBusy, http.StatusServiceUnavailable, string(event.ServerBusy)},
-	{sfu.ErrDraining, http.StatusServiceUnavailable, string(event.ServerRestart)},
-	{sfu.ErrRecording, http.StatusServiceUnavailable, string(event.RecorderFailed)},
-	{context.DeadlineExceeded, http.StatusServiceUnavailable, string(event.ServerBusy)},
-}
-
 // sfuFailure says what an error of the SFU means to the client. Errors that
 // are none of the known ones stay in the server's log: known is false.
 func sfuFailure(err error, retry time.Duration) (f failure, known bool) {
-	for _, k := range sfuFailures {
-		if !errors.Is(err, k.err) {
-			continue
-		}
-		f = failure{status: k.status, code: k.code, text: err.Error()}
-		var coded *sfu.CodedError
-		if errors.As(err, &coded) {
-			f.code = string(coded.Code)
-		}
-		if f.status == http.StatusServiceUnavailable {
-			f.retry = retry
-		}
-		return f, true
+	status, code, known := sfu.Refusal(err)
+	if !known {
+		return failure{status: http.StatusInternalServerError, code: problem.Internal, text: "internal error"}, false
 	}
-	return failure{status: http.StatusInternalServerError, code: problem.Internal, text: "internal error"}, false
+	f = failure{status: status, code: code, text: err.Error()}
+	if status == http.StatusServiceUnavailable {
+		f.retry = retry
+	}
+	return f, true
 }
 
 // write sends the failure as a problem document.

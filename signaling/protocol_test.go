@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"consilium/internal/event"
+	"consilium/sfu"
 )
 
 // readProtocol returns docs/reference/protocol.md.
@@ -148,8 +149,15 @@ func TestEveryErrorCodeIsDocumented(t *testing.T) {
 		codeSessionUnknown, codeTooBig, codeBadMessage, codeRateLimited, "internal",
 		string(event.TokenBad), string(event.TokenExpired), string(event.TokenEarly), string(event.ConsentDeclined),
 	}
-	for _, f := range sfuFailures {
-		codes = append(codes, f.code)
+	for _, err := range []error{
+		sfu.ErrBadOffer, sfu.ErrNotSDP, sfu.ErrNoGrant, sfu.ErrNotFound, sfu.ErrWaiting, sfu.ErrConflict, sfu.ErrClosed,
+		sfu.ErrBusy, sfu.ErrDraining, sfu.ErrRecording,
+	} {
+		_, code, ok := sfu.Refusal(err)
+		if !ok {
+			t.Errorf("%v is no refusal", err)
+		}
+		codes = append(codes, code)
 	}
 	table := chapter(readProtocol(t), "## Codes of error")
 	for _, code := range codes {

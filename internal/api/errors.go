@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"net/http"
@@ -26,16 +25,6 @@ func known() []struct {
 		status int
 		code   string
 	}{
-		{sfu.ErrNotSDP, http.StatusBadRequest, problem.NotSDP},
-		{sfu.ErrBadOffer, http.StatusUnprocessableEntity, problem.Unusable},
-		{sfu.ErrNoGrant, http.StatusForbidden, problem.Forbidden},
-		{sfu.ErrNotFound, http.StatusNotFound, problem.NotFound},
-		{sfu.ErrClosed, http.StatusNotFound, problem.NotFound},
-		{sfu.ErrWaiting, http.StatusConflict, problem.Conflict},
-		{sfu.ErrConflict, http.StatusConflict, problem.Conflict},
-		{sfu.ErrBusy, http.StatusServiceUnavailable, string(event.ServerBusy)},
-		{sfu.ErrDraining, http.StatusServiceUnavailable, string(event.ServerRestart)},
-		{sfu.ErrRecording, http.StatusServiceUnavailable, string(event.RecorderFailed)},
 		{export.ErrNotFound, http.StatusNotFound, problem.NotFound},
 		{export.ErrNotFinal, http.StatusConflict, problem.Conflict},
 		{export.ErrSealed, http.StatusConflict, problem.Conflict},
@@ -48,7 +37,6 @@ func known() []struct {
 		{seal.ErrNoIdentity, http.StatusConflict, problem.Sealed},
 		{seal.ErrDamaged, http.StatusInternalServerError, problem.Damaged},
 		{fs.ErrNotExist, http.StatusNotFound, problem.NotFound},
-		{context.DeadlineExceeded, http.StatusServiceUnavailable, string(event.ServerBusy)},
 	}
 }
 
@@ -61,6 +49,9 @@ func Of(err error) *problem.Problem {
 	}
 	if refused, ok := errors.AsType[*auth.Error](err); ok {
 		return ofRefusal(refused)
+	}
+	if status, code, ok := sfu.Refusal(err); ok {
+		return problem.New(status, code, err.Error())
 	}
 	for _, k := range known() {
 		if errors.Is(err, k.err) {
