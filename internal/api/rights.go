@@ -97,9 +97,12 @@ func (a *API) audit(r *request, e audit.Entry) error {
 }
 
 // notAudited is the answer when the audit log can't be written: nobody sees a
-// recording unseen.
+// recording unseen. One who went away before it was written tells nothing about
+// the log.
 func (a *API) notAudited(err error) error {
-	a.log.Error("a recording is not shown: the audit log can't be written", "error", err)
+	if !errors.Is(err, context.Canceled) {
+		a.log.Error("a recording is not shown: the audit log can't be written", "error", err)
+	}
 	return problem.New(http.StatusServiceUnavailable, problem.Unavailable, "who sees a recording can't be noted just now, so it is not shown")
 }
 

@@ -89,22 +89,24 @@ func New(config Config) (*Log, error) {
 func (l *Log) Run(ctx context.Context) error {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
+	// A row that is being written is not cut off: neither when its reader goes
+	// away, who may have been given what he asked for, nor by a stop, which would
+	// look like a broken disk.
+	whole := context.WithoutCancel(ctx)
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
 		case r := <-l.requests:
-			// One who went away is still told of: what he asked for may have
-			// been given to him.
-			r.done <- l.write(context.WithoutCancel(ctx), r.entries)
+			r.done <- l.write(whole, r.entries)
 		case <-l.wake:
-			_ = l.write(ctx, nil) // it is in the log, and tried again
+			_ = l.write(whole, nil) // it is in the log, and tried again
 		case now := <-tick.C:
 			l.sweep(now, false)
-			_ = l.write(ctx, nil)
+			_ = l.write(whole, nil)
 		}
 	}
 	close(l.closed)
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishFor)
+	last, cancel := context.WithTimeout(whole, finishFor)
 	defer cancel()
 	l.sweep(time.Now(), true)
 	err := l.write(last, nil)

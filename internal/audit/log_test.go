@@ -1,14 +1,18 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
 
+	"consilium/internal/database"
 	"consilium/internal/event"
 	"consilium/internal/leak"
 )
@@ -257,6 +261,50 @@ func TestAClosedLogRefuses(t *testing.T) {
 	}
 	if _, err := l.View(context.Background(), viewer("doc")); err == nil {
 		t.Error("a closed log let somebody watch")
+	}
+}
+
+func TestAStopWhileARowIsWrittenIsNoFailure(t *testing.T) {
+	leak.Check(t)
+	path := filepath.Join(t.TempDir(), FileName)
+	var said bytes.Buffer
+	l, err := New(Config{Path: path, Log: slog.New(slog.NewTextHandler(&said, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := database.OpenWriter(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	tx, err := other.BeginTx(t.Context(), nil) // immediate: the log must wait for it
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- l.Run(ctx) }()
+	l.Emit(event.Event{Type: event.RecordingReady, Call: "c1"})
+	for len(l.wake) > 0 {
+		runtime.Gosched() // until it is being written
+	}
+	stop()
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if said.Len() > 0 {
+		t.Errorf("it was logged: %s", said.String())
+	}
+	s, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if entries, err := s.Entries(t.Context(), Filter{}); err != nil || len(entries) != 1 {
+		t.Errorf("%d entries, %v", len(entries), err)
 	}
 }
 
