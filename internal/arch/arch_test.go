@@ -81,7 +81,7 @@ func domain() map[string][]string {
 // composition root, the program, and what tests them whole.
 func aboveDomain(name string) bool {
 	switch name {
-	case "internal/server", "internal/api", "internal/bot", "internal/e2e", "internal/netlab/trial", "internal/probe", "internal/load":
+	case "internal/server", "internal/api", "internal/bot", "internal/e2e", "internal/netlab/trial", "internal/probe", "internal/load", "internal/testserver":
 		return true
 	}
 	return strings.HasPrefix(name, "cmd/")

@@ -1,13 +1,13 @@
 package attack
 
 import (
-	"context"
 	"fmt"
 	"testing"
 	"time"
 
 	"consilium/internal/bot"
 	"consilium/internal/media"
+	"consilium/internal/testserver"
 )
 
 // join runs a bot until the test ends.
@@ -17,21 +17,7 @@ func (c *child) join(room, identity, role string, change func(*bot.Config)) *bot
 	if change != nil {
 		change(&cfg)
 	}
-	b, err := bot.New(cfg)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = b.Run(ctx)
-	}()
-	c.t.Cleanup(func() {
-		cancel()
-		<-ended
-	})
-	return b
+	return testserver.Join(c.t, cfg)
 }
 
 // pair is two people who see and hear each other while others attack.

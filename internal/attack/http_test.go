@@ -1,23 +1,17 @@
 package attack
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"io"
-	"math/big"
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"consilium/internal/testserver"
 
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -106,30 +100,5 @@ func (c *child) turnAddress() netip.AddrPort {
 // certificate are the options of a server with a certificate of its own.
 func certificate(t *testing.T) options {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const host = "video.hospital.example"
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{host}, NotAfter: time.Now().Add(time.Hour)}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	prefix := filepath.Join(t.TempDir(), "video")
-	for name, block := range map[string]*pem.Block{
-		prefix + ".crt": {Type: "CERTIFICATE", Bytes: cert}, prefix + ".key": {Type: "PRIVATE KEY", Bytes: der},
-	} {
-		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return options{
-		"tls.mode": "files", "tls.cert_file": prefix + ".crt", "tls.key_file": prefix + ".key",
-		"http.public_url": "https://" + host,
-	}
+	return testserver.WithTLS(t, "video.hospital.example")
 }

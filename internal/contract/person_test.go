@@ -1,13 +1,13 @@
 package contract
 
 import (
-	"context"
 	"errors"
 	"testing"
 	"time"
 
 	"consilium/internal/bot"
 	"consilium/internal/media"
+	"consilium/internal/testserver"
 )
 
 // join runs a bot until the test ends.
@@ -17,21 +17,7 @@ func (c *child) join(token string, change func(*bot.Config)) *bot.Bot {
 	if change != nil {
 		change(&cfg)
 	}
-	b, err := bot.New(cfg)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = b.Run(ctx)
-	}()
-	c.t.Cleanup(func() {
-		cancel()
-		<-ended
-	})
-	return b
+	return testserver.Join(c.t, cfg)
 }
 
 // waitMedia waits until a bot has more frames of somebody's microphone and

@@ -2,21 +2,13 @@ package contract
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -26,40 +18,11 @@ import (
 	"time"
 
 	"consilium/internal/bot"
+	"consilium/internal/testserver"
 )
 
 // turnName is the name on the certificate of servers with TURN over TLS.
 const turnName = "call.hospital.example"
-
-// withTLS are the options of a server with a certificate that nobody trusts.
-func withTLS(t *testing.T) options {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{turnName}, NotAfter: time.Now().Add(time.Hour)}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	prefix := filepath.Join(t.TempDir(), "turn")
-	for name, block := range map[string]*pem.Block{
-		prefix + ".crt": {Type: "CERTIFICATE", Bytes: cert}, prefix + ".key": {Type: "PRIVATE KEY", Bytes: der},
-	} {
-		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return options{
-		"tls.mode": "files", "tls.cert_file": prefix + ".crt", "tls.key_file": prefix + ".key",
-		"http.public_url": "https://" + turnName,
-	}
-}
 
 // turnAccess is what GET /v1/turn answers.
 type turnAccess struct {
@@ -209,7 +172,7 @@ func wantEcho(t *testing.T, what, out string, least int) {
 
 func TestCoturnClientTalksThroughTheOpenRelay(t *testing.T) {
 	t.Parallel()
-	keys := withTLS(t)
+	keys := testserver.WithTLS(t, turnName)
 	keys["turn.mode"], keys["turn.allow_peers"] = "open", "127.0.0.2/32"
 	c := serve(t, keys)
 	echo := newEcho(t, "127.0.0.2")
@@ -234,7 +197,7 @@ func TestCoturnClientTalksThroughTheOpenRelay(t *testing.T) {
 
 func TestCoturnClientReachesNoForbiddenPeerThroughTheOpenRelay(t *testing.T) {
 	t.Parallel()
-	keys := withTLS(t)
+	keys := testserver.WithTLS(t, turnName)
 	keys["turn.mode"], keys["media.families"] = "open", "ipv4,ipv6"
 	c := serve(t, keys)
 	loopback, beside := newPeer(t, "127.0.0.2", true), newPeer(t, "127.0.0.1", true)

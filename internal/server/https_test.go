@@ -1,15 +1,10 @@
 package server
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -26,6 +21,7 @@ import (
 	"consilium/internal/certs"
 	"consilium/internal/config"
 	"consilium/internal/media"
+	"consilium/internal/testserver"
 )
 
 // secureHost is the name of the server in tests of HTTPS.
@@ -217,7 +213,7 @@ func TestHTTPSAnswersAndPlainHTTPRedirects(t *testing.T) {
 
 func TestHSTSIsSentForCertificatesOfOthers(t *testing.T) {
 	prefix := filepath.Join(t.TempDir(), "video")
-	cert, key := foreign(t)
+	cert, key := testserver.Certificate(t, secureHost)
 	if err := certs.WritePair(prefix+".crt", prefix+".key", cert, key); err != nil {
 		t.Fatal(err)
 	}
@@ -290,23 +286,4 @@ func TestAWrongCertificateStopsTheStartWithTheRemedy(t *testing.T) {
 	if _, err := New(cfg, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "http.public_url says other.hospital.example; make them agree") {
 		t.Errorf("got %v", err)
 	}
-}
-
-// foreign makes a certificate that no authority of ours has issued.
-func foreign(t *testing.T) (certPEM, keyPEM []byte) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{secureHost}, NotAfter: time.Now().Add(time.Hour)}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }
