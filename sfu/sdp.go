@@ -90,7 +90,7 @@ func stripCandidates(m *sdp.MediaDescription) []string {
 	var found []string
 	m.Attributes = slices.DeleteFunc(m.Attributes, func(a sdp.Attribute) bool {
 		if a.Key == sdp.AttrKeyCandidate {
-			found = append(found, a.Value)
+			found = append(found, strings.Clone(a.Value)) // see parseLine
 		}
 		return a.Key == sdp.AttrKeyCandidate || a.Key == "remote-candidates"
 	})
@@ -102,7 +102,10 @@ func parseLine(d *sdp.SessionDescription, m *sdp.MediaDescription) (offerLine, e
 	if !ok || mid == "" || len(mid) > 16 {
 		return offerLine{}, fmt.Errorf("no usable a=mid")
 	}
-	line := offerLine{mid: mid}
+	// What outlives the parsing is copied: strings of a parsed SDP are pieces of
+	// one copy of its whole text, and some (a track's mid and codec) are in
+	// events and manifests long after the session has ended.
+	line := offerLine{mid: strings.Clone(mid)}
 	switch strings.ToLower(m.MediaName.Media) {
 	case "audio":
 		line.kind = media.Audio
@@ -129,7 +132,7 @@ func parseLine(d *sdp.SessionDescription, m *sdp.MediaDescription) (offerLine, e
 		if a.Key == "rtpmap" {
 			if _, codec, ok := strings.Cut(a.Value, " "); ok {
 				name, _, _ := strings.Cut(codec, "/")
-				line.codecs = append(line.codecs, strings.ToLower(name))
+				line.codecs = append(line.codecs, strings.Clone(strings.ToLower(name)))
 			}
 		}
 	}
@@ -159,7 +162,7 @@ func fingerprint(d *sdp.SessionDescription) string {
 	var all []string
 	for _, a := range attributes {
 		if f := strings.ToLower(a.Value); a.Key == "fingerprint" && !slices.Contains(all, f) {
-			all = append(all, f)
+			all = append(all, strings.Clone(f)) // see parseLine
 		}
 	}
 	slices.Sort(all)
@@ -249,7 +252,7 @@ func readCodecs(l *upLine, m *sdp.MediaDescription) {
 		switch a.Key {
 		case "rtpmap":
 			f := strings.Split(rest, "/")
-			c.Name = strings.ToLower(f[0])
+			c.Name = strings.Clone(strings.ToLower(f[0])) // see parseLine
 			if len(f) > 1 {
 				rate, _ := strconv.ParseUint(f[1], 10, 32)
 				c.ClockRate = uint32(rate)
@@ -259,7 +262,7 @@ func readCodecs(l *upLine, m *sdp.MediaDescription) {
 				c.Channels = uint16(n)
 			}
 		case "fmtp":
-			c.FMTP = rest
+			c.FMTP = strings.Clone(rest)
 			if apt, ok := strings.CutPrefix(rest, "apt="); ok {
 				n, _ := strconv.ParseUint(apt, 10, 7)
 				c.APT = uint8(n)

@@ -2,6 +2,7 @@ package sfu
 
 import (
 	"errors"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -133,4 +134,48 @@ func FuzzParseOffer(f *testing.F) {
 			t.Errorf("an accepted offer can't be read as an answer: %v", err)
 		}
 	})
+}
+
+// What is kept of an SDP must not keep all of it: a track's mid and codec are
+// in events long after its session.
+func TestWhatIsReadOfAnSDPKeepsNoneOfItsText(t *testing.T) {
+	const descriptions, padding = 200, 16 << 10
+	type kept struct {
+		offer parsedOffer
+		up    map[string]upLine
+	}
+	var all []kept
+	before := liveHeap()
+	for range descriptions {
+		sends := []string{"a=sendonly", "a=candidate:1 1 udp 2122260223 192.0.2.1 9 typ host", "a=fmtp:111 useinbandfec=1"}
+		text := twoLines(append(sends, "a=x-padding:"+strings.Repeat("x", padding)), []string{"a=sendonly"})
+		text = strings.ReplaceAll(text, strings.Repeat("AA:", 31)+"AA", strings.Repeat("aa:", 31)+"aa")
+		o, err := parseOffer(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		up, err := upLines(o.sdp, o.lines)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.sdp = "" // it is kept by who negotiates, as long as that lasts
+		all = append(all, kept{offer: o, up: up})
+	}
+	each := int(liveHeap()-before) / descriptions
+	t.Logf("%d bytes are kept of each", each)
+	if each > padding/4 {
+		t.Errorf("%d bytes are kept of each, of %d", each, padding)
+	}
+	if first := all[0]; len(first.up) != 2 || first.up["0"].Codecs[111].Name != "opus" || first.offer.fingerprint == "" {
+		t.Errorf("read %+v", first)
+	}
+}
+
+// liveHeap is what is reachable, in bytes.
+func liveHeap() int64 {
+	var stats runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&stats)
+	return int64(stats.HeapAlloc)
 }

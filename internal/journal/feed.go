@@ -25,8 +25,8 @@ const afterAll = "g"
 // come from memory, whatever the disk does.
 func (j *Journal) Events(ctx context.Context, after string, limit int) (events []event.Event, next string, err error) {
 	limit = min(max(limit, 1), MaxLimit)
-	if events, ok := j.fromMemory(after, limit); ok {
-		return events, lastID(events, after), nil
+	if events, ok, err := j.fromMemory(after, limit); ok || err != nil {
+		return events, lastID(events, after), err
 	}
 	// First memory, then disk: what is written in between is then seen twice,
 	// not missed, and the bound on the id removes the second.

@@ -128,7 +128,7 @@ func (j *Journal) Emit(e event.Event) {
 	e = j.incidents.number(e, now)
 	e.ID = j.nextID(now)
 	if e.Type.Public() {
-		j.recent.add(e)
+		j.recent.add(e, now)
 	}
 	for _, sink := range j.config.Sinks {
 		sink.Emit(e)
