@@ -83,18 +83,25 @@ func OpenStored(dir, id, name string) (*os.File, error) {
 	return f, nil
 }
 
-// HasMedia reports whether any media file of a recording is on the disk.
-func HasMedia(dir, id string) bool {
+// MediaRemovable reports whether any media file of a recording is on the disk.
+// and may be removed where there is a copy: a legal hold keeps them here.
+func MediaRemovable(dir, id string) bool {
 	names, err := mediaFiles(dir, id)
-	return err == nil && len(names) > 0
+	if err != nil || len(names) == 0 {
+		return false
+	}
+	root, err := openCall(dir, id)
+	if err != nil {
+		return false
+	}
+	defer root.Close()
+	return !held(root)
 }
 
 // RemoveMedia removes the media files of a finished recording; its manifest and
-// its keys stay. It is for recordings of which there is a copy.
+// its keys stay. It is for recordings of which there is a copy. The error wraps
+// ErrHeld of one that is on legal hold.
 func RemoveMedia(dir, id string) error {
-	if _, err := StoredFiles(dir, id); err != nil {
-		return err
-	}
 	names, err := mediaFiles(dir, id)
 	if err != nil {
 		return err
@@ -104,6 +111,9 @@ func RemoveMedia(dir, id string) error {
 		return err
 	}
 	defer unlock()
+	if held(root) {
+		return fmt.Errorf("recorder: remove media of recording %s: %w", id, ErrHeld)
+	}
 	for _, name := range names {
 		if err := root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("recorder: remove %s of recording %s: %w", name, id, err)
@@ -112,6 +122,8 @@ func RemoveMedia(dir, id string) error {
 	return syncDir(root, ".")
 }
 
+// mediaFiles lists the media files that are on the disk and in the manifest:
+// there is no copy of others.
 func mediaFiles(dir, id string) ([]string, error) {
 	root, err := openCall(dir, id)
 	if err != nil {
@@ -128,19 +140,23 @@ func mediaFiles(dir, id string) ([]string, error) {
 			names = append(names, e.Name())
 		}
 	}
-	return names, nil
+	if len(names) == 0 {
+		return nil, nil
+	}
+	files, err := StoredFiles(dir, id)
+	return slices.DeleteFunc(names, func(name string) bool {
+		return !slices.ContainsFunc(files, func(f StoredFile) bool { return f.Name == name })
+	}), err
 }
 
 // IsErased reports whether a tombstone says that a recording was erased, or is
 // being erased.
 func IsErased(dir, id string) bool {
 	root, err := openCall(dir, id)
-	if err != nil {
-		return false
+	if err == nil {
+		_ = root.Close()
 	}
-	defer root.Close()
-	_, err = loadTombstone(root)
-	return err == nil
+	return errors.Is(err, ErrErased)
 }
 
 // Restore puts a media file back that RemoveMedia removed, if content is what

@@ -10,6 +10,7 @@ import (
 	"consilium/internal/config"
 	"consilium/internal/s3store"
 	"consilium/internal/server"
+	"consilium/internal/upload"
 	"consilium/recorder"
 )
 
@@ -80,7 +81,11 @@ func fetchRecording(ctx context.Context, p *program, cfg config.Config, id strin
 }
 
 func fetchFile(ctx context.Context, store *s3store.Store, cfg config.Config, id, name string) error {
-	object, err := store.Open(ctx, cfg.Recording.S3.Prefix+id+"/"+name, "")
+	key, version, ok := upload.Located(cfg.Data, id, store.Place(), name)
+	if !ok {
+		key = cfg.Recording.S3.Prefix + id + "/" + name
+	}
+	object, err := store.Open(ctx, key, version)
 	if err != nil {
 		return err
 	}

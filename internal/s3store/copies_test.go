@@ -9,12 +9,13 @@ import (
 	"testing"
 	"time"
 
+	"consilium/internal/s3test"
 	"consilium/internal/upload"
 )
 
 // damage changes a byte of an object.
 func (g *gateway) damage(key string) {
-	f, err := os.OpenFile(g.object(key), os.O_WRONLY, 0)
+	f, err := os.OpenFile(g.Object(key), os.O_WRONLY, 0)
 	if err == nil {
 		_, err = f.WriteAt([]byte{'x'}, 100)
 		_ = f.Close()
@@ -27,7 +28,7 @@ func (g *gateway) damage(key string) {
 func TestADamagedCopyIsFoundAndSentAgain(t *testing.T) {
 	g := startGateway(t, "", false)
 	var reads atomic.Int64
-	g.disturb(func(_ http.ResponseWriter, r *http.Request) bool {
+	g.Disturb(func(_ http.ResponseWriter, r *http.Request) bool {
 		if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, mediaName) && reads.Add(1) == 1 {
 			g.damage("hospital/call/" + mediaName) // after it was completed, before it is read back
 		}
@@ -54,12 +55,12 @@ func TestLocalFilesGoOnlyAfterASecondReadBack(t *testing.T) {
 	s.start()
 	waitFor(t, "the copy", func() bool { return s.told("done", "call") })
 	s.stop()
-	if !s.Here("call") {
+	if !s.Removable("call") {
 		t.Fatal("removed within its time")
 	}
 	g.damage("hospital/call/" + mediaName) // by whoever keeps it
 	s = newSite(t, s.dir, g.store(nil), func(c *upload.Config) { c.KeepLocal = time.Nanosecond }).start()
-	waitFor(t, "the removal", func() bool { return s.progress("call").LocalRemoved != nil && !s.Here("call") })
+	waitFor(t, "the removal", func() bool { return s.progress("call").LocalRemoved != nil && !s.Removable("call") })
 	if got := s.metric("consilium_upload_failures_total"); got != `[consilium_upload_failures_total{reason="corrupted"} 1]` {
 		t.Error(got)
 	}
@@ -74,7 +75,7 @@ func TestLocalFilesGoOnlyAfterASecondReadBack(t *testing.T) {
 	}
 	s = newSite(t, s.dir, g.store(nil), func(c *upload.Config) { c.KeepLocal = time.Hour }).start()
 	waitFor(t, "the new term", func() bool { return s.progress("call").LocalRemoved == nil })
-	if !s.Here("call") {
+	if !s.Removable("call") {
 		t.Error("a fetched file was removed at once")
 	}
 }
@@ -104,7 +105,7 @@ func TestUnsealedFilesDoNotLeaveUnlessTheyMay(t *testing.T) {
 	waitFor(t, "the other's copy", func() bool { return s.told("done", "sealed") })
 	waitFor(t, "the refusal", func() bool { return strings.Contains(s.metric("consilium_upload_failures_total"), `"unsealed"`) })
 	s.stop()
-	if _, err := os.Stat(g.object("hospital/unsealed")); err == nil {
+	if _, err := os.Stat(g.Object("hospital/unsealed")); err == nil {
 		t.Error("an unsealed file left")
 	}
 	s = newSite(t, s.dir, g.store(nil), func(c *upload.Config) { c.AllowUnsealed = true }).start()
@@ -114,12 +115,12 @@ func TestUnsealedFilesDoNotLeaveUnlessTheyMay(t *testing.T) {
 func TestErasingRemovesTheCopyAlsoWhileItIsMade(t *testing.T) {
 	g := startGateway(t, "", false)
 	inPart2 := make(chan struct{}, 1)
-	g.disturb(func(w http.ResponseWriter, r *http.Request) bool {
+	g.Disturb(func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.Contains(r.URL.Path, "/going/") || r.URL.Query().Get("partNumber") != "2" {
 			return false
 		}
 		inPart2 <- struct{}{}
-		return hang(w, r)
+		return s3test.Hang(w, r)
 	})
 	store := g.store(nil)
 	s := newSite(t, t.TempDir(), store, nil)
@@ -141,7 +142,7 @@ func TestErasingRemovesTheCopyAlsoWhileItIsMade(t *testing.T) {
 		return err == nil && len(left) == 0
 	})
 	for _, recording := range []string{"done", "going"} {
-		if files, _ := os.ReadDir(g.object("hospital/" + recording)); len(files) > 0 {
+		if files, _ := os.ReadDir(g.Object("hospital/" + recording)); len(files) > 0 {
 			t.Errorf("%s: %v is left", recording, files)
 		}
 	}
@@ -169,5 +170,61 @@ func TestErasingRemovesTheCopyAlsoWhileItIsMade(t *testing.T) {
 	}
 	if err := s.uploader.Erase("../x"); err == nil {
 		t.Error("a path was taken for a recording")
+	}
+}
+
+func TestAVersionedBucketKeepsOneVersionAndNoneOfAnErasedRecording(t *testing.T) {
+	g := &gateway{s3test.Start(t, s3test.Options{Versioned: true}), t}
+	s := newSite(t, t.TempDir(), g.store(nil), nil)
+	s.add(t, "call", content(1000))
+	s.start()
+	waitFor(t, "the copy", func() bool { return s.told("done", "call") })
+	if versions := g.Versions(t); len(versions) != 2 {
+		t.Errorf("of media and manifest: %q", versions)
+	}
+	s.add(t, "call", content(2000)) // repaired: other media, another manifest
+	waitFor(t, "the new copy, alone", func() bool {
+		return g.sameRemotely("call", content(2000)) == nil && len(s.progress("call").Leftovers) == 0 && s.progress("call").Uploaded
+	})
+	if versions := g.Versions(t); len(versions) != 2 {
+		t.Errorf("after a change: %q", versions)
+	}
+
+	// The next one is complete in the store when everything ends here.
+	s.stop()
+	s = newSite(t, s.dir, g.store(nil), nil)
+	s.add(t, "cut", content(1000))
+	asked, answered := make(chan struct{}), make(chan int, 1)
+	late := g.Late(answered)
+	g.Disturb(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPost || !r.URL.Query().Has("uploadId") {
+			return false
+		}
+		close(asked)
+		return late(w, r)
+	})
+	s.start()
+	<-asked
+	s.stop()
+	if status := <-answered; status != http.StatusOK {
+		t.Fatalf("complete: %d", status)
+	}
+	g.Disturb(nil)
+	if versions := g.Versions(t); len(versions) != 3 {
+		t.Errorf("with the media of the one that was cut off: %q", versions)
+	}
+	for _, recording := range []string{"call", "cut"} {
+		if err := errors.Join(os.RemoveAll(s.path(recording, "")), os.MkdirAll(s.path(recording, ""), 0o700),
+			os.WriteFile(s.path(recording, "tombstone.json"), nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s = newSite(t, s.dir, g.store(nil), nil).start()
+	waitFor(t, "the end of both", func() bool {
+		left, err := os.ReadDir(s.dir + "/uploads")
+		return err == nil && len(left) == 0
+	})
+	if versions := g.Versions(t); len(versions) != 0 {
+		t.Errorf("of erased recordings: %q", versions)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"consilium/internal/s3test"
 	"consilium/internal/upload"
 )
 
@@ -27,7 +28,7 @@ func TestHelperUploadsUntilItIsKilled(t *testing.T) {
 	if !ok {
 		return
 	}
-	store, err := New(Config{Endpoint: endpoint, Bucket: testBucket, AccessKey: testAccess, SecretKey: testSecret, PathStyle: true})
+	store, err := New(configOf(endpoint))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +42,7 @@ func TestKilledInPart7Of20ItGoesOnThere(t *testing.T) {
 	archive{dir}.add(t, "call", data)
 
 	inPart7 := make(chan struct{}, 1)
-	g.disturb(func(w http.ResponseWriter, r *http.Request) bool {
+	g.Disturb(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Query().Get("partNumber") != "7" {
 			return false
 		}
@@ -49,10 +50,10 @@ func TestKilledInPart7Of20ItGoesOnThere(t *testing.T) {
 		case inPart7 <- struct{}{}:
 		default:
 		}
-		return hang(w, r) // until the process is dead
+		return s3test.Hang(w, r) // until the process is dead
 	})
 	helper := exec.Command(os.Args[0], "-test.run=^TestHelperUploadsUntilItIsKilled$")
-	helper.Env = append(os.Environ(), helperEnv+"="+dir+" "+g.proxy.URL)
+	helper.Env = append(os.Environ(), helperEnv+"="+dir+" "+g.URL())
 	if err := helper.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -61,44 +62,44 @@ func TestKilledInPart7Of20ItGoesOnThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = helper.Wait()
-	before := g.seen("PUT part")
+	before := g.Seen("PUT part")
 	s := newSite(t, dir, g.store(nil), nil)
 	if p := s.progress("call"); p.Uploaded || len(p.Objects) != 2 || len(p.Objects[0].ETags) != 6 {
 		t.Errorf("after the kill: %+v", p)
 	}
-	g.forget()
+	g.Forget()
 
 	// The store is down when the process comes back: nothing is lost.
-	g.disturb(hangUp)
+	g.Disturb(s3test.HangUp)
 	s.start()
 	waitFor(t, "failures", func() bool { return strings.Contains(s.metric("consilium_upload_failures_total"), "unreachable") })
-	g.forget()
-	g.disturb(nil)
+	g.Forget()
+	g.Disturb(nil)
 	waitFor(t, "the copy", func() bool { return s.told("done", "call") })
 
 	var want []string
 	for n := 7; n <= 20; n++ {
 		want = append(want, "PUT part "+strconv.Itoa(n))
 	}
-	after := g.seen("PUT part")
+	after := g.Seen("PUT part")
 	if last := len(after) - 1; last < 0 || !slices.Equal(after[:last], want) || after[last] != "PUT part 1" { // of the manifest
 		t.Errorf("sent after the kill: %v", after)
 	}
-	if begun := g.seen("POST uploads"); len(begun) != 1 { // the manifest's
+	if begun := g.Seen("POST uploads"); len(begun) != 1 { // the manifest's
 		t.Errorf("uploads begun: %v", begun)
 	}
 	t.Logf("before the kill %d parts, after it %d, of 20 and a manifest", len(before)-1, len(after))
 	if err := g.sameRemotely("call", data); err != nil {
 		t.Error(err)
 	}
-	if p := s.progress("call"); !p.Uploaded || !s.Here("call") {
-		t.Errorf("at the end: %+v, here %v", p, s.Here("call"))
+	if p := s.progress("call"); !p.Uploaded || !s.Removable("call") {
+		t.Errorf("at the end: %+v, here %v", p, s.Removable("call"))
 	}
 }
 
 func TestAStoreThatIsDownLosesNothingAndRaisesAnAlarm(t *testing.T) {
 	g := startGateway(t, "", false)
-	g.disturb(hangUp)
+	g.Disturb(s3test.HangUp)
 	s := newSite(t, t.TempDir(), g.store(nil), func(c *upload.Config) {
 		c.LateAfter, c.KeepLocal = 300*time.Millisecond, time.Nanosecond
 	})
@@ -112,14 +113,14 @@ func TestAStoreThatIsDownLosesNothingAndRaisesAnAlarm(t *testing.T) {
 		t.Error(got)
 	}
 	for _, recording := range []string{"a", "b", "c"} {
-		if !s.Here(recording) || s.progress(recording).Uploaded {
-			t.Errorf("%s: here %v, %+v", recording, s.Here(recording), s.progress(recording))
+		if !s.Removable(recording) || s.progress(recording).Uploaded {
+			t.Errorf("%s: here %v, %+v", recording, s.Removable(recording), s.progress(recording))
 		}
 	}
-	g.disturb(nil)
+	g.Disturb(nil)
 	waitFor(t, "the end of the alarm", func() bool { return s.told("in_time", "") })
 	for _, recording := range []string{"a", "b", "c"} {
-		waitFor(t, "the removal", func() bool { return s.progress(recording).LocalRemoved != nil && !s.Here(recording) })
+		waitFor(t, "the removal", func() bool { return s.progress(recording).LocalRemoved != nil && !s.Removable(recording) })
 		if err := g.sameRemotely(recording, data); err != nil {
 			t.Errorf("%s: %v", recording, err)
 		}
@@ -133,7 +134,7 @@ func TestPartsThatTheStoreForgotAreSentAgain(t *testing.T) {
 	g := startGateway(t, "", false)
 	store := g.store(nil)
 	cut := make(chan struct{}, 1)
-	g.disturb(func(w http.ResponseWriter, r *http.Request) bool {
+	g.Disturb(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Query().Get("partNumber") != "2" {
 			return false
 		}
@@ -141,7 +142,7 @@ func TestPartsThatTheStoreForgotAreSentAgain(t *testing.T) {
 		case cut <- struct{}{}:
 		default:
 		}
-		return hangUp(w, r)
+		return s3test.HangUp(w, r)
 	})
 	s := newSite(t, t.TempDir(), store, nil)
 	data := content(2*testPart + 1)
@@ -149,7 +150,7 @@ func TestPartsThatTheStoreForgotAreSentAgain(t *testing.T) {
 	s.start()
 	<-cut
 	s.stop()
-	g.disturb(nil)
+	g.Disturb(nil)
 	if err := store.Abort(t.Context(), "hospital/call/"+mediaName, s.progress("call").Objects[0].Upload); err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/minio/minio-go/v7"
-	"github.com/minio/minio-go/v7/pkg/credentials"
 	"golang.org/x/time/rate"
 
 	"consilium/internal/upload"
@@ -48,6 +47,7 @@ const (
 // Store implements [upload.Store]. It is safe for concurrent use.
 type Store struct {
 	core      *minio.Core
+	keys      *keys
 	transport *http.Transport
 	place     string
 	bucket    string
@@ -84,8 +84,9 @@ func New(c Config) (*Store, error) {
 	if c.PathStyle {
 		lookup = minio.BucketLookupPath
 	}
+	s.keys = newKeys(c.AccessKey, c.SecretKey)
 	s.core, err = minio.NewCore(u.Host, &minio.Options{
-		Creds:  credentials.NewStaticV4(c.AccessKey, c.SecretKey, ""),
+		Creds:  s.keys.credentials,
 		Secure: u.Scheme == "https", Region: c.Region, BucketLookup: lookup, Transport: s.transport,
 		MaxRetries: 1, // who calls knows what was sent, and when to try again
 	})
@@ -156,6 +157,15 @@ func (s *Store) Abort(ctx context.Context, key, id string) error {
 	return err
 }
 
+// Check asks the store the least there is to ask: whether the bucket can be
+// reached, and takes the access key.
+func (s *Store) Check(ctx context.Context) error {
+	w := s.guard(ctx)
+	defer w.stop()
+	_, err := s.core.ListMultipartUploads(w.ctx, s.bucket, "", "", "", "", 1)
+	return s.classify(w.ctx, "look at the bucket", err)
+}
+
 // maxUnfinished bounds what Unfinished returns.
 const maxUnfinished = 10_000
 
@@ -182,14 +192,15 @@ func (s *Store) Unfinished(ctx context.Context) ([]upload.Unfinished, error) {
 }
 
 // Open implements [upload.Store].
-func (s *Store) Open(ctx context.Context, key, version string) (io.ReadCloser, error) {
+func (s *Store) Open(ctx context.Context, key, version string) (*upload.Object, error) {
 	w := s.guard(ctx)
-	body, _, _, err := s.core.GetObject(w.ctx, s.bucket, key, minio.GetObjectOptions{VersionID: version})
+	body, info, _, err := s.core.GetObject(w.ctx, s.bucket, key, minio.GetObjectOptions{VersionID: version})
 	if err = s.classify(w.ctx, "read", err); err != nil {
 		w.stop()
 		return nil, err
 	}
-	return &object{store: s, watchedReader: watchedReader{watch: w, r: body, limit: s.down}, body: body}, nil
+	o := &object{store: s, watchedReader: watchedReader{watch: w, r: body, limit: s.down}, body: body}
+	return &upload.Object{ReadCloser: o, Version: info.VersionID}, nil
 }
 
 // Remove implements [upload.Store].

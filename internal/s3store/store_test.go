@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"consilium/internal/leak"
+	"consilium/internal/s3test"
 	"consilium/internal/upload"
 )
 
@@ -112,19 +113,57 @@ func TestFailuresHaveTheirReasonAndClearWords(t *testing.T) {
 		"bucket missing":     {plain, func(c *Config) { c.Bucket = "missing" }, nil, upload.NoBucket, "the bucket does not exist"},
 		"CA not trusted":     {secure, func(c *Config) { c.CA = nil }, nil, upload.Certificate, "recording.s3.ca_file"},
 		"nobody listens":     {plain, func(c *Config) { c.Endpoint = "http://127.0.0.1:1" }, nil, upload.Unreachable, "refused"},
-		"connection closed":  {plain, nil, hangUp, upload.Unreachable, "onnection closed"},
-		"stalled":            {plain, func(c *Config) { c.Stall = 200 * time.Millisecond }, hang, upload.Stalled, "nothing went over the connection for 200ms"},
+		"connection closed":  {plain, nil, s3test.HangUp, upload.Unreachable, "onnection closed"},
+		"stalled":            {plain, func(c *Config) { c.Stall = 200 * time.Millisecond }, s3test.Hang, upload.Stalled, "nothing went over the connection for 200ms"},
+		"clocks differ":      {plain, nil, refuse("RequestTimeTooSkewed"), upload.Credentials, "differ by more than 15 min"},
+		"out of order":       {plain, nil, refuse("InternalError"), upload.Unreachable, "out of order"},
 		"disk full":          {full, nil, nil, upload.Full, "the store has no space left"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c.gateway.disturb(c.disturb)
-			defer c.gateway.disturb(nil)
+			c.gateway.Disturb(c.disturb)
+			defer c.gateway.Disturb(nil)
+			check := c.gateway.store(c.change).Check(t.Context())
+			if c.reason != upload.Full && (upload.ReasonOf(check) != c.reason || !strings.Contains(check.Error(), c.words)) {
+				t.Errorf("Check: %v", check)
+			}
 			_, err := put(t, c.gateway.store(c.change), "key", content(3*testPart))
 			if upload.ReasonOf(err) != c.reason || !strings.Contains(err.Error(), c.words) {
 				t.Errorf("reason %s, error %v", upload.ReasonOf(err), err)
 			}
 			t.Log(err)
 		})
+	}
+}
+
+// refuse answers like a store that does not do it.
+func refuse(code string) s3test.Disturbance {
+	status := http.StatusForbidden
+	if code == "InternalError" {
+		status = http.StatusInternalServerError
+	}
+	return func(w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, "<Error><Code>"+code+"</Code><Message>no</Message></Error>")
+		return true
+	}
+}
+
+func TestKeysAreTakenWhileTheStoreIsInUse(t *testing.T) {
+	s := startGateway(t, "", false).store(func(c *Config) { c.SecretKey = "of yesterday" })
+	if err := s.Check(t.Context()); upload.ReasonOf(err) != upload.Credentials {
+		t.Fatalf("with the wrong secret: %v", err)
+	}
+	if err := s.SetKeys(s3test.Access, ""); err == nil {
+		t.Error("no secret was taken")
+	}
+	if err := s.SetKeys(s3test.Access, s3test.Secret); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Check(t.Context()); err != nil {
+		t.Errorf("with the right one: %v", err)
+	}
+	if _, err := put(t, s, "key", content(1000)); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -75,7 +75,7 @@ func (a archive) Open(recording, name string) (upload.Content, error) {
 	return os.Open(a.path(recording, name))
 }
 
-func (a archive) Here(recording string) bool {
+func (a archive) Removable(recording string) bool {
 	_, err := os.Stat(a.path(recording, mediaName))
 	return err == nil
 }
@@ -149,6 +149,7 @@ func (s *site) start() *site {
 type progress struct {
 	Uploaded     bool       `json:"uploaded"`
 	LocalRemoved *time.Time `json:"local_removed"`
+	Leftovers    []any      `json:"leftovers"`
 	Objects      []struct {
 		Upload   string   `json:"upload"`
 		ETags    []string `json:"etags"`
@@ -187,12 +188,12 @@ func (s *site) metric(name string) string {
 
 // sameRemotely compares the copy of a recording with what it must be.
 func (g *gateway) sameRemotely(recording string, media []byte) error {
-	got, err := os.ReadFile(g.object("hospital/" + recording + "/" + mediaName))
+	got, err := os.ReadFile(g.Object("hospital/" + recording + "/" + mediaName))
 	if err == nil && !slices.Equal(got, media) {
 		err = errors.New("the copy is another")
 	}
 	if err == nil {
-		_, err = os.Stat(g.object("hospital/" + recording + "/" + manifestName))
+		_, err = os.Stat(g.Object("hospital/" + recording + "/" + manifestName))
 	}
 	return err
 }

@@ -30,8 +30,8 @@ func OpenStore(c config.S3) (*s3store.Store, error) {
 // newUploads makes what keeps copies of recordings.
 func (s *Server) newUploads() error {
 	c := s.cfg.Recording.S3
-	store, err := OpenStore(c)
-	if err != nil {
+	var err error
+	if s.store, err = OpenStore(c); err != nil {
 		return err
 	}
 	if c.AllowUnsealed && len(s.cfg.Recording.Recipients) == 0 {
@@ -39,7 +39,7 @@ func (s *Server) newUploads() error {
 			"endpoint", c.Endpoint, "bucket", c.Bucket)
 	}
 	s.uploads, err = upload.New(upload.Config{
-		Dir: s.cfg.Data, Store: store, Source: originals{s.cfg.Data}, Prefix: c.Prefix, PartSize: c.PartSize.Bytes,
+		Dir: s.cfg.Data, Store: s.store, Source: originals{s.cfg.Data}, Prefix: c.Prefix, PartSize: c.PartSize.Bytes,
 		Concurrency: c.Concurrency, KeepLocal: c.KeepLocal, AllowUnsealed: c.AllowUnsealed, LateAfter: c.LateAfter,
 		Metrics: s.metrics, Events: s.journal, Log: s.log.With("part", "upload"),
 	})
@@ -54,6 +54,36 @@ func (s *Server) recordingChanged(id string) {
 	}
 }
 
+// recordingErased tells them that a recording is gone for good. That its copy
+// must go is durable: if it can't be written down here, the tombstone says so at
+// the next look.
+func (s *Server) recordingErased(id string) {
+	s.catalog.Changed(id)
+	if s.uploads == nil {
+		return
+	}
+	if err := s.uploads.Erase(id); err != nil {
+		s.log.Error("the copy of an erased recording waits for the next look", "recording", id, "error", err)
+	}
+}
+
+// hurryUploads has what waits tried at once: what is copied may make room.
+func (s *Server) hurryUploads() {
+	if s.uploads != nil {
+		s.uploads.Hurry()
+	}
+}
+
+// reloadStore takes another access key.
+func (s *Server) reloadStore(c config.Config) error {
+	if s.store == nil {
+		return nil
+	}
+	err := s.store.SetKeys(c.Recording.S3.AccessKey, string(c.Recording.S3.SecretKey))
+	s.hurryUploads()
+	return err
+}
+
 // originals are the recordings that copies are made of.
 type originals struct{ dir string }
 
@@ -65,7 +95,10 @@ func (o originals) Stamps() (map[string]upload.Stamp, error) {
 	}
 	stamps := make(map[string]upload.Stamp, len(ids))
 	for _, id := range ids {
-		stamps[id] = upload.Stamp(manifests{o.dir}.stamp(id))
+		stamps[id] = upload.Stamp{}
+		if !recorder.IsErased(o.dir, id) {
+			stamps[id] = upload.Stamp(manifests{o.dir}.stamp(id))
+		}
 	}
 	return stamps, nil
 }
@@ -95,8 +128,8 @@ func (o originals) Open(id, name string) (upload.Content, error) {
 // Erased implements upload.Source.
 func (o originals) Erased(id string) bool { return recorder.IsErased(o.dir, id) }
 
-// Here implements upload.Source.
-func (o originals) Here(id string) bool { return recorder.HasMedia(o.dir, id) }
+// Removable implements upload.Source.
+func (o originals) Removable(id string) bool { return recorder.MediaRemovable(o.dir, id) }
 
 // Remove implements upload.Source.
 func (o originals) Remove(id string) error { return recorder.RemoveMedia(o.dir, id) }

@@ -116,7 +116,7 @@ func (s *Server) newAPI() (*api.API, error) {
 	}
 	if s.recorder != nil {
 		cfg.Recordings, cfg.Exports = recordings{s.cfg.Data, s.catalog, s.sealer}, s.exports
-		cfg.Retention = retention{s.cfg.Data, s.recordingChanged}
+		cfg.Retention = retention{s.cfg.Data, s.recordingErased}
 	}
 	cfg.Tunnel = s.tunnel != nil
 	if s.turn != nil {

@@ -18,7 +18,8 @@ type recordingAlarm struct {
 	next   event.Sink
 	number func(event.Event) event.Event
 	calls  alarmedCalls
-	stop   bool // recording.on_failure is stop
+	space  func() // told when the disk fills up or has space again; may be nil
+	stop   bool   // recording.on_failure is stop
 	log    *slog.Logger
 
 	// Written by Emit, read by Run. Full: the event is in the journal, and is
@@ -39,7 +40,7 @@ const (
 
 func (s *Server) newRecordingAlarm() *recordingAlarm {
 	return &recordingAlarm{
-		next: s.journal, number: s.journal.Number, calls: lateSFU{s},
+		next: s.journal, number: s.journal.Number, calls: lateSFU{s}, space: s.hurryUploads,
 		stop: s.cfg.Recording.OnFailure == config.OnFailureStop,
 		log:  s.log.With("part", "recorder"), events: make(chan event.Event, alarmsWaiting),
 	}
@@ -60,6 +61,9 @@ func (l lateSFU) EndCall(ctx context.Context, id, by string) error {
 func (a *recordingAlarm) Emit(e event.Event) {
 	e = a.number(e)
 	a.next.Emit(e)
+	if e.Type == event.RecordingSpace && a.space != nil {
+		a.space()
+	}
 	if e.Call == "" || (e.Type != event.RecordingFailed && e.Type != event.RecordingStarted) {
 		return
 	}

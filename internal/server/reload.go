@@ -28,6 +28,9 @@ func (s *Server) reloadables() []reloadable {
 		{"TURN secrets", []string{
 			"turn.secret", "turn.secret_file", "turn.previous_secret", "turn.previous_secret_file",
 		}, s.reloadTURN},
+		{"object store", []string{
+			"recording.s3.access_key", "recording.s3.secret_key", "recording.s3.secret_key_file",
+		}, s.reloadStore},
 		// The logger is the program's, which sets its level.
 		{"log level", []string{"log.level"}, func(config.Config) error { return nil }},
 	}

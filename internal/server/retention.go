@@ -12,8 +12,8 @@ import (
 
 // retention makes an api.Retention of the data directory and the index.
 type retention struct {
-	dir     string
-	changed func(id string)
+	dir    string
+	erased func(id string)
 }
 
 func (r retention) Hold(_ context.Context, id, by, reason string) (any, error) {
@@ -27,7 +27,9 @@ func (r retention) Release(_ context.Context, id string) error {
 
 func (r retention) Erase(_ context.Context, id, by, reason string) (any, error) {
 	stone, err := recorder.Erase(r.dir, id, by, reason)
-	r.changed(id)
+	if recorder.IsErased(r.dir, id) { // also if files of it could not be removed yet
+		r.erased(id)
+	}
 	return stone, conflict(err)
 }
 
@@ -47,7 +49,7 @@ func conflict(err error) error {
 
 // erased notes what retention erased.
 func (s *Server) erased(stone recorder.Tombstone) {
-	s.catalog.Changed(stone.Call)
+	s.recordingErased(stone.Call)
 	ctx, cancel := context.WithTimeout(context.Background(), httpTimeout)
 	defer cancel()
 	err := s.audit.Append(ctx, audit.Entry{

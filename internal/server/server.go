@@ -24,6 +24,7 @@ import (
 	"consilium/internal/export"
 	"consilium/internal/journal"
 	"consilium/internal/metrics"
+	"consilium/internal/s3store"
 	"consilium/internal/seal"
 	"consilium/internal/tunnel"
 	"consilium/internal/upload"
@@ -49,7 +50,8 @@ type Server struct {
 	sealer   seal.Sealer        // nil: recordings lie open
 	recorder *recorder.Recorder // nil: recording is off
 	exports  *export.Queue      // nil: recording is off
-	uploads  *upload.Uploader   // nil: no copies are made
+	store    *s3store.Store     // nil: no copies are made
+	uploads  *upload.Uploader   // as store
 	certs    certs.Source       // nil: plain HTTP
 	distrust *untrusted         // nil: plain HTTP
 	network  *network

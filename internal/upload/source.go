@@ -18,8 +18,9 @@ type Source interface {
 	// Erased reports whether a recording was erased on purpose: then its copy
 	// must go as well. One that is just not there any more is not erased.
 	Erased(recording string) bool
-	// Here reports whether media files of the recording are on the disk.
-	Here(recording string) bool
+	// Removable reports whether media files of the recording are on the disk
+	// and may go once there is a copy.
+	Removable(recording string) bool
 	// Remove removes the media files of a recording, and nothing else of it.
 	Remove(recording string) error
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -32,6 +33,9 @@ type state struct {
 	Recording string   `json:"recording"`
 	Place     string   `json:"place"`
 	Objects   []object `json:"objects"`
+	// Leftovers are no part of the copy any more: earlier versions of its
+	// objects, and objects of files that the manifest lists no more.
+	Leftovers []object `json:"leftovers,omitempty"`
 	// Uploaded: every object was read back and is what the manifest says.
 	Uploaded bool       `json:"uploaded"`
 	Verified *time.Time `json:"verified,omitempty"`
@@ -56,27 +60,32 @@ type object struct {
 }
 
 // take makes the state one of the given files, keeping what was done of those
-// that are the same. It returns uploads that nobody will complete.
-func (s *state) take(place, prefix string, files []File) (abandoned []object) {
+// that are the same. What else there is becomes a leftover.
+func (s *state) take(place, prefix string, files []File) {
 	old := s.Objects
 	if s.Place != place {
-		old = nil // what lies at another place stays there
+		old, s.Leftovers = nil, nil // what lies at another place stays there
 	}
 	s.Version, s.Place, s.Objects = stateVersion, place, nil
 	for _, f := range files {
 		o := object{Name: f.Name, Key: prefix + s.Recording + "/" + f.Name, Bytes: f.Bytes, SHA256: f.SHA256}
-		for _, was := range old {
-			switch {
-			case was.Key != o.Key:
-			case was.Bytes == o.Bytes && was.SHA256 == o.SHA256:
-				o = was
-			case was.Upload != "":
-				abandoned = append(abandoned, was)
-			}
+		same := func(was object) bool { return was.Key == o.Key && was.Bytes == o.Bytes && was.SHA256 == o.SHA256 }
+		if i := slices.IndexFunc(old, same); i >= 0 {
+			o, old = old[i], slices.Delete(slices.Clone(old), i, i+1)
 		}
 		s.Objects = append(s.Objects, o)
 	}
-	return abandoned
+	for _, o := range old {
+		if o.Sent || o.Upload != "" {
+			s.Leftovers = append(s.Leftovers, o)
+		}
+	}
+}
+
+// replaced reports whether the store replaces a leftover by itself, because
+// an object takes its key: to remove it would remove that object.
+func (s *state) replaced(leftover object) bool {
+	return leftover.Copy == "" && slices.ContainsFunc(s.Objects, func(o object) bool { return o.Key == leftover.Key })
 }
 
 // states keeps the files of stateDir.
@@ -95,7 +104,11 @@ func openStates(data string) (states, error) {
 	return states{root}, nil
 }
 
-// load returns the state of a recording: an empty one if there is none.
+// errUnreadable says that a state is damaged, or of a later version.
+var errUnreadable = errors.New("what is known of the copy can't be read")
+
+// load returns the state of a recording: an empty one if there is none. The
+// error may wrap errUnreadable.
 func (d states) load(recording string) (*state, error) {
 	s := &state{Recording: recording}
 	f, err := d.root.Open(recording + stateExtension)
@@ -111,11 +124,10 @@ func (d states) load(recording string) (*state, error) {
 		return nil, fail(NotSaved, "read progress: %w", err)
 	}
 	if info.Size() > maxStateBytes {
-		return nil, fail(Local, "progress of %s has %d bytes", recording, info.Size())
+		return nil, fail(Local, "%w: it has %d bytes", errUnreadable, info.Size())
 	}
-	// A state that can't be read is as good as none: everything is sent again.
 	if err := json.NewDecoder(f).Decode(s); err != nil || s.Version != stateVersion || s.Recording != recording {
-		return &state{Recording: recording}, nil
+		return nil, fail(Local, "%w: %s/%s%s is damaged, or of another version", errUnreadable, stateDir, recording, stateExtension)
 	}
 	return s, nil
 }

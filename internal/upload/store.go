@@ -33,14 +33,21 @@ type Store interface {
 	Complete(ctx context.Context, key, upload string, etags []string) (version string, err error)
 	// Abort drops an upload. One that is not there is no error.
 	Abort(ctx context.Context, key, upload string) error
-	// Unfinished lists uploads that were neither completed nor aborted.
+	// Unfinished lists uploads that were neither completed nor aborted, also
+	// those of others.
 	Unfinished(ctx context.Context) ([]Unfinished, error)
-	// Open reads an object from its beginning. The error wraps ErrNoObject if
-	// there is none. The caller closes it.
-	Open(ctx context.Context, key, version string) (io.ReadCloser, error)
+	// Open reads an object from its beginning; of version "" the latest. The
+	// error wraps ErrNoObject if there is none. The caller closes it.
+	Open(ctx context.Context, key, version string) (*Object, error)
 	// Remove removes a version of an object. One that is not there is no
 	// error; of one that the store must keep the Reason is Locked.
 	Remove(ctx context.Context, key, version string) error
+}
+
+// Object is one that is being read.
+type Object struct {
+	io.ReadCloser
+	Version string // that is read; "" where the store has none
 }
 
 // Unfinished is an upload that a store holds parts of.
@@ -82,10 +89,12 @@ func Reasons() []Reason {
 	}
 }
 
-// everywhere reports whether the next recording would fail likewise.
+// everywhere reports whether the next recording would fail likewise. What is
+// not known is taken for a fault of one recording, which must not keep back the
+// others.
 func (r Reason) everywhere() bool {
 	switch r {
-	case Corrupted, Local, Unsealed, Locked:
+	case Corrupted, Local, Unsealed, Locked, Other:
 		return false
 	default:
 		return true

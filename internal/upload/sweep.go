@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -122,6 +123,9 @@ feed:
 	for _, p := range list {
 		select {
 		case next <- p:
+		case <-u.hurry: // before the rest of what may be days of work
+			u.Hurry()
+			break feed
 		case <-ctx.Done():
 			break feed
 		}
@@ -173,16 +177,25 @@ func (u *Uploader) abortStale(ctx context.Context) error {
 		return err
 	}
 	for _, l := range list {
-		if known[l.Upload] || time.Since(l.Begun) < staleUpload {
+		if known[l.Upload] || time.Since(l.Begun) < staleUpload || !u.mine(l.Key) {
 			continue
 		}
 		if err := u.config.Store.Abort(ctx, l.Key, l.Upload); err != nil {
-			return fmt.Errorf("abort stale upload: %w", err)
+			u.log.Warn("stale upload not aborted", "key", l.Key, "begun", l.Begun, "error", err)
+			continue
 		}
 		u.log.Info("stale upload aborted", "key", l.Key, "begun", l.Begun)
 	}
 	u.cleaned = time.Now()
 	return nil
+}
+
+// mine reports whether a key looks like one of ours: others may keep theirs in
+// the same bucket.
+func (u *Uploader) mine(key string) bool {
+	rest, ok := strings.CutPrefix(key, u.config.Prefix)
+	recording, name, isFile := strings.Cut(rest, "/")
+	return ok && isFile && recordingPattern.MatchString(recording) && name != "" && !strings.Contains(name, "/")
 }
 
 // knownUploads returns the uploads that are going on.
@@ -194,10 +207,13 @@ func (u *Uploader) knownUploads() (map[string]bool, error) {
 	known := map[string]bool{}
 	for _, id := range recordings {
 		s, err := u.states.load(id)
+		if errors.Is(err, errUnreadable) {
+			continue // its uploads are as stale as they look
+		}
 		if err != nil {
 			return nil, err
 		}
-		for _, o := range s.Objects {
+		for _, o := range slices.Concat(s.Objects, s.Leftovers) {
 			if o.Upload != "" {
 				known[o.Upload] = true
 			}

@@ -1,6 +1,7 @@
 package upload
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -17,14 +18,13 @@ const maxParts = 10_000
 // when everything else was read back: where there is one, there is all of it.
 func (u *Uploader) transfer(ctx context.Context, p pending) error {
 	s, err := u.states.load(p.recording)
-	if err != nil {
+	if errors.Is(err, errUnreadable) {
+		u.log.Warn("a recording is sent from its beginning", "recording", p.recording, "error", err)
+		s = &state{Recording: p.recording}
+	} else if err != nil {
 		return err
 	}
-	for _, o := range s.take(u.config.Store.Place(), u.config.Prefix, p.files) {
-		if err := u.config.Store.Abort(ctx, o.Key, o.Upload); err != nil {
-			return fmt.Errorf("abort upload: %w", err)
-		}
-	}
+	s.take(u.config.Store.Place(), u.config.Prefix, p.files)
 	s.Uploaded = false
 	for i := range s.Objects {
 		o := &s.Objects[i]
@@ -49,7 +49,28 @@ func (u *Uploader) transfer(ctx context.Context, p pending) error {
 		return err
 	}
 	u.done(s)
+	u.removeLeftovers(ctx, s)
 	return nil
+}
+
+// removeLeftovers removes what is no part of a complete copy any more. What
+// can't be removed is tried again with the next change, and when the recording
+// is erased.
+func (u *Uploader) removeLeftovers(ctx context.Context, s *state) {
+	if len(s.Leftovers) == 0 {
+		return
+	}
+	var kept []object
+	for _, o := range s.Leftovers {
+		if err := u.removeObject(ctx, s, &o); err != nil {
+			u.log.Warn("an earlier copy of a file was not removed", "recording", s.Recording, "file", o.Name, "error", err)
+			kept = append(kept, o)
+		}
+	}
+	s.Leftovers = kept
+	if err := u.states.save(s); err != nil {
+		u.log.Warn("removing earlier copies of files was not written down", "recording", s.Recording, "error", err)
+	}
 }
 
 // send sends what is missing of an object.
@@ -119,18 +140,16 @@ func (u *Uploader) verify(ctx context.Context, s *state, o *object) error {
 	if err := u.checkLocal(ctx, s.Recording, o); err != nil {
 		return err
 	}
-	copied := o.Copy
+	s.Leftovers = append(s.Leftovers, *o)
 	o.Sent, o.Verified, o.Copy, s.Uploaded = false, false, "", false
 	if err := u.states.save(s); err != nil {
 		return err
 	}
-	if err := u.config.Store.Remove(ctx, o.Key, copied); err != nil {
-		u.log.Warn("a damaged copy could not be removed", "recording", s.Recording, "file", o.Name, "error", err)
-	}
 	return fail(Corrupted, "the copy that was read back is not what was sent; it is sent again")
 }
 
-// matches reports whether the store returns what was to be sent.
+// matches reports whether the store returns what was to be sent. Of a copy
+// whose version is not known it notes that of what it read.
 func (u *Uploader) matches(ctx context.Context, o *object) (bool, error) {
 	r, err := u.config.Store.Open(ctx, o.Key, o.Copy)
 	if errors.Is(err, ErrNoObject) {
@@ -145,7 +164,11 @@ func (u *Uploader) matches(ctx context.Context, o *object) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("read back: %w", err)
 	}
-	return n == o.Bytes && hex.EncodeToString(hash.Sum(nil)) == o.SHA256, nil
+	same := n == o.Bytes && hex.EncodeToString(hash.Sum(nil)) == o.SHA256
+	if same {
+		o.Copy = cmp.Or(o.Copy, r.Version)
+	}
+	return same, nil
 }
 
 // checkLocal tells a damaged copy from a damaged original.

@@ -52,9 +52,12 @@ type Uploader struct {
 	opened chan struct{} // closed when states can be used
 	ended  chan struct{} // closed when Run has returned
 	wake   chan struct{} // a recording changed; one pending is enough
+	hurry  chan struct{} // something can't wait; one pending is enough
 	states states        // set before opened
 
-	cleaned time.Time // when stale uploads were last looked for; of Run's goroutine
+	// Of Run's goroutine: when stale uploads, and local files to remove, were
+	// last looked for.
+	cleaned, trimmed time.Time
 
 	mu      sync.Mutex
 	settled map[string]settled
@@ -102,7 +105,7 @@ func New(c Config) (*Uploader, error) {
 	c.Concurrency = max(c.Concurrency, 1)
 	u := &Uploader{
 		config: c, log: c.Log, opened: make(chan struct{}), ended: make(chan struct{}), wake: make(chan struct{}, 1),
-		settled: map[string]settled{}, waiting: map[string]waiting{},
+		hurry: make(chan struct{}, 1), settled: map[string]settled{}, waiting: map[string]waiting{},
 		active: map[string]context.CancelFunc{}, retries: map[string]retry{},
 	}
 	if u.log == nil {
@@ -120,6 +123,15 @@ func New(c Config) (*Uploader, error) {
 func (u *Uploader) Changed(string) {
 	select {
 	case u.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Hurry ends a pause at once, also one after a failure: the disk fills up, or
+// what made attempts fail was changed. It never blocks.
+func (u *Uploader) Hurry() {
+	select {
+	case u.hurry <- struct{}{}:
 	default:
 	}
 }
@@ -153,7 +165,8 @@ func (u *Uploader) Run(ctx context.Context) (err error) {
 	return nil
 }
 
-// pause waits; where nothing failed, a change ends it.
+// pause waits; where nothing failed, a change ends it soon: a busy server
+// changes recordings many times a second.
 func (u *Uploader) pause(ctx context.Context, d time.Duration, wakeable bool) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -161,10 +174,17 @@ func (u *Uploader) pause(ctx context.Context, d time.Duration, wakeable bool) {
 	if !wakeable {
 		wake = nil
 	}
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	case <-wake:
+	for {
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		case <-u.hurry:
+		case <-wake:
+			wake = nil
+			timer.Reset(min(d, u.config.MinBackoff))
+			continue
+		}
+		return
 	}
 }
 
@@ -176,11 +196,15 @@ func (u *Uploader) remember() error {
 	}
 	for _, id := range recordings {
 		s, err := u.states.load(id)
+		if errors.Is(err, errUnreadable) {
+			continue // the first look around says so
+		}
 		if err != nil {
 			return err
 		}
 		if s.Uploaded && s.Verified != nil && s.Place == u.config.Store.Place() {
 			u.settle(s)
+			u.lastSuccess.Set(max(u.lastSuccess.Value(), s.Verified.Unix()))
 		}
 	}
 	return nil
@@ -253,7 +277,7 @@ func (u *Uploader) failed(id string, err error) {
 	u.retries[id] = r
 	u.mu.Unlock()
 	if first {
-		u.log.Error("a recording can't be uploaded", "recording", id, "reason", reason, "error", err)
+		u.log.Error("the copy of a recording is not as it should be", "recording", id, "reason", reason, "error", err)
 	}
 }
 
