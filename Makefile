@@ -2,7 +2,7 @@
 
 FUZZTIME ?= 30s
 BENCH    ?= .
-SOAK     ?= KilledLoses|PowerCut|InStepInARecording|TwoRoomsOfTwentyFive|SilencesAndWraps
+SOAK     ?= CleanCall|KilledLoses|PowerCut|InStepInARecording|TwoRoomsOfTwentyFive|SilencesAndWraps
 
 .PHONY: help run build test test-install lint fuzz soak bench bench-parts web-check cover clean
 
@@ -27,7 +27,7 @@ lint: web-check ## formatting, vet, go fix, types of the web client
 fuzz: ## fuzz every parser for FUZZTIME each
 	FUZZTIME=$(FUZZTIME) .ci/fuzz
 
-soak: ## record at full length, as root: kill -9 twenty times, power cuts, an hour of 2 rooms of 25, 3 h of sound (5 h, ends by itself)
+soak: ## record at full length, as root: a clean call, kill -9 twenty times, power cuts, an hour of 2 rooms of 25, 3 h of sound (5 h, ends by itself)
 	go test -count=1 -timeout 6h -v -run '$(SOAK)' ./internal/e2e -soak
 
 bench: ## measure the whole server, in 4 minutes: CPU and latency by packet, memory by participant

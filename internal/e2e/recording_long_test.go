@@ -21,6 +21,7 @@ import (
 // or twelve seconds. File time stays the time of the call, and the program does
 // not grow. (Hours in a virtual clock: TestThreeHoursOfSoundThatIsRarelySent.)
 func TestSilencesAndWrapsKeepTheTimeOfTheCall(t *testing.T) {
+	t.Parallel()
 	talk := 12 * time.Second
 	if *soak {
 		talk = 3 * time.Hour

@@ -34,13 +34,14 @@ func numbered(t *testing.T) map[media.Source]*testmedia.Clip {
 }
 
 // meet lets participants who send numbered media into a room, and returns when
-// each gets sound and picture of every other. All their clips began at start.
-func (p *program) meet(room string, clips map[media.Source]*testmedia.Clip, people []string, start time.Time) []*bot.Bot {
+// each gets sound and picture of every other. All their clips begin now.
+func (p *program) meet(room string, clips map[media.Source]*testmedia.Clip, people []string) ([]*bot.Bot, *sentMedia) {
 	p.t.Helper()
+	sent := newSentMedia(time.Now())
 	var bots []*bot.Bot
 	for _, identity := range people {
 		bots = append(bots, p.bot(room, identity, auth.RoleDoctor, func(c *bot.Config) {
-			c.Clips, c.KeepStep, c.Start, c.Persons = clips, true, start, max(len(people)-1, 1)
+			c.Clips, c.KeepStep, c.Start, c.OnSend, c.Persons = clips, true, sent.start, sent.note(identity), max(len(people)-1, 1)
 		}))
 	}
 	ctx := p.context(patience)
@@ -53,13 +54,15 @@ func (p *program) meet(room string, clips map[media.Source]*testmedia.Clip, peop
 		}
 		p.must(b.WaitConnected(ctx))
 	}
-	return bots
+	return bots, sent
 }
 
 // kept is what of a track is in a file, on the clock of the clips.
 type kept struct {
 	from, until time.Duration
-	missing     int // numbers between the first and the last that are not there
+	zero        time.Duration // in the file, when the clip began; 0 is the file's begin
+	numbers     int           // that are there
+	missing     int           // between the first and the last that are not there
 }
 
 // keptOf decodes a file of numbered media.
@@ -103,6 +106,8 @@ func measureKept(marks []testmedia.Mark, each time.Duration) kept {
 	k := kept{
 		from:    time.Duration(lowest) * each,
 		until:   last.At - shift,
+		zero:    shift,
+		numbers: len(seen),
 		missing: highest - lowest + 1 - len(seen),
 	}
 	if each == pictureTime {
@@ -111,6 +116,7 @@ func measureKept(marks []testmedia.Mark, each time.Duration) kept {
 		// Marks are in the middle of windows of 60 ms; the median one is in the
 		// middle of its beep.
 		k.until += each/2 + 30*time.Millisecond
+		k.zero -= each / 2
 	}
 	return k
 }

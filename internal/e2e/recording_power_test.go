@@ -5,7 +5,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -27,14 +26,15 @@ func TestAPowerCutLosesSecondsAndLeavesNoGarbage(t *testing.T) {
 			disk := newDisk(t)
 			data := filepath.Join(disk.dir, "data")
 			p := startProgram(t, binary, data, nil)
-			call, start := p.talk(clips)
-			at := disk.cutPower()
+			call, media := p.talk(clips)
+			sent := media.untilNow()
+			disk.cutPower()
 			p.kill()
 			disk.mountAgain()
 
 			again := startProgram(t, binary, data, nil)
 			m := again.manifest(call, recorder.Recovered)
-			again.wantLoss(m, at.Sub(start), powerLoss)
+			again.wantLoss(m, sent, powerLoss)
 			again.holdsOnlyWhole(call, m)
 		})
 	}
@@ -101,17 +101,15 @@ func (d *disk) command(name string, args ...string) {
 }
 
 // cutPower makes the file system forget what is not on the disk and refuse all
-// that comes. It returns when that was.
-func (d *disk) cutPower() time.Time {
+// that comes.
+func (d *disk) cutPower() {
 	d.t.Helper()
 	dir, err := os.Open(d.dir)
 	d.must(err)
 	defer dir.Close()
 	const shutdown = 0x8004587D // EXT4_IOC_SHUTDOWN, _IOR('X', 125, __u32)
 	const withoutFlush = 2      // EXT4_GOING_FLAGS_NOLOGFLUSH
-	at := time.Now()
 	d.must(unix.IoctlSetPointerInt(int(dir.Fd()), shutdown, withoutFlush))
-	return at
 }
 
 // mountAgain is the start of the machine after cutPower. It takes a copy of the
