@@ -36,8 +36,8 @@ func TestAServerThatIsKilledLosesAtMostASecondOfEveryTrack(t *testing.T) {
 			t.Parallel()
 			data := filepath.Join(t.TempDir(), "data")
 			p := startProgram(t, binary, data, nil)
-			call, media := p.talk(clips)
-			sent := media.untilNow()
+			call, notes := p.talk(clips)
+			sent := notes.untilNow()
 			p.kill()
 
 			again := startProgram(t, binary, data, nil)
