@@ -9,7 +9,6 @@ import (
 
 	"consilium/internal/config"
 	"consilium/internal/s3store"
-	"consilium/internal/server"
 	"consilium/internal/upload"
 	"consilium/recorder"
 )
@@ -57,7 +56,7 @@ func fetchRecording(ctx context.Context, p *program, cfg config.Config, id strin
 	if err != nil {
 		return err
 	}
-	store, err := server.OpenStore(cfg.Recording.S3)
+	store, err := s3store.Open(cfg.Recording.S3)
 	if err != nil {
 		return err
 	}

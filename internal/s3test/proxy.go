@@ -49,22 +49,22 @@ func (g *Gateway) startProxy(t *testing.T, socket string, secure bool) {
 	})
 }
 
-// describe names a request: "PUT part 7", "POST upload", "GET key".
+// describe names a request: "PUT part 7", "POST upload key", "GET key".
 func describe(r *http.Request) string {
-	q := r.URL.Query()
+	q, key := r.URL.Query(), strings.TrimPrefix(r.URL.Path, "/"+Bucket+"/")
 	switch {
 	case q.Has("partNumber"):
 		return "PUT part " + q.Get("partNumber")
 	case q.Has("uploadId"):
-		return r.Method + " upload"
+		return r.Method + " upload " + key
 	case q.Has("uploads"):
 		return r.Method + " uploads"
 	}
-	return r.Method + " " + strings.TrimPrefix(r.URL.Path, "/"+Bucket+"/")
+	return r.Method + " " + key
 }
 
 // Seen returns the requests there were that begin with prefix: "PUT part 7",
-// "POST uploads" (an upload begins), "POST upload" (it is complete), "GET key".
+// "POST uploads" (an upload begins), "POST upload key" (it is complete), "GET key".
 func (g *Gateway) Seen(prefix string) (list []string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -3,7 +3,6 @@ package server
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"consilium/internal/config"
 	"consilium/internal/s3store"
@@ -11,27 +10,11 @@ import (
 	"consilium/recorder"
 )
 
-// OpenStore makes the client of the object store that keeps copies of
-// recordings. It connects to nothing.
-func OpenStore(c config.S3) (*s3store.Store, error) {
-	var ca []byte
-	if c.CAFile != "" {
-		var err error
-		if ca, err = os.ReadFile(c.CAFile); err != nil {
-			return nil, fmt.Errorf("recording.s3.ca_file: %w", err)
-		}
-	}
-	return s3store.New(s3store.Config{
-		Endpoint: c.Endpoint, Bucket: c.Bucket, Region: c.Region, AccessKey: c.AccessKey, SecretKey: string(c.SecretKey),
-		PathStyle: c.PathStyle, CA: ca, Bandwidth: c.Bandwidth * 1000 / 8,
-	})
-}
-
 // newUploads makes what keeps copies of recordings.
 func (s *Server) newUploads() error {
 	c := s.cfg.Recording.S3
 	var err error
-	if s.store, err = OpenStore(c); err != nil {
+	if s.store, err = s3store.Open(c); err != nil {
 		return err
 	}
 	if c.AllowUnsealed && len(s.cfg.Recording.Recipients) == 0 {

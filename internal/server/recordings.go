@@ -2,14 +2,19 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 
 	"consilium/internal/api"
 	"consilium/internal/audit"
 	"consilium/internal/catalog"
+	"consilium/internal/problem"
 	"consilium/internal/seal"
+	"consilium/internal/upload"
 	"consilium/recorder"
 )
 
@@ -69,6 +74,10 @@ func (r recordings) Attendance(_ context.Context, id string) (api.Attendance, er
 
 func (r recordings) Open(_ context.Context, id, name string) (api.File, error) {
 	f, err := recorder.OpenMedia(r.dir, id, name, r.sealer)
+	if errors.Is(err, fs.ErrNotExist) && upload.LocalRemoved(r.dir, id) {
+		return api.File{}, problem.New(http.StatusConflict, problem.Conflict,
+			"the files lie in the object store only: `consilium recordings fetch` brings them back")
+	}
 	if err != nil {
 		return api.File{}, err
 	}

@@ -9,16 +9,19 @@ import (
 // removeLocal removes the media files of the recordings whose copy was verified
 // Config.KeepLocal ago: each copy is read back once more before.
 func (u *Uploader) removeLocal(ctx context.Context) error {
-	if u.config.KeepLocal <= 0 || time.Since(u.trimmed) < u.config.Interval {
+	if u.config.KeepLocal <= 0 {
 		return nil
 	}
-	u.trimmed = time.Now()
+	fetched := time.Since(u.trimmed) >= u.config.Interval // whether to look for what was
+	if fetched {
+		u.trimmed = time.Now()
+	}
 	for id, seen := range u.settledNow() {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		young := time.Since(seen.verified) < u.config.KeepLocal
-		if young && !seen.removed || !u.due(id) || !u.config.Source.Removable(id) {
+		if seen.removed && !fetched || !seen.removed && young || !u.due(id) || !u.config.Source.Removable(id) {
 			continue
 		}
 		err := u.removeLocalOf(ctx, id, seen)
