@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"sync"
+	"time"
 
 	"consilium/internal/event"
 	"consilium/internal/media"
@@ -28,6 +29,10 @@ type book struct {
 	version  int  // of manifest, counts changes
 	saved    int  // the version on disk
 	closed   bool // final: what changes later is not written
+	size     int  // bytes of what was last written
+	// notBefore is when a large manifest may be written again for a change that
+	// can wait. It is set as a write begins: who comes later finds it.
+	notBefore time.Time
 
 	saveMu     sync.Mutex // held while writing; taken before mu
 	concludeMu sync.Mutex // one of its users at a time may be the last; taken first
@@ -81,18 +86,28 @@ func (b *book) update(change func(*Manifest)) {
 	b.version++
 }
 
-// save writes the manifest to disk if it changed since it was last written.
+// save writes the manifest to disk unless every change made before the call is
+// there already: of several callers the first writes for all.
 func (b *book) save() error {
+	b.mu.Lock()
+	wanted := b.version
+	b.mu.Unlock()
+	return b.saveUpTo(wanted)
+}
+
+// saveUpTo is save for the changes up to a version.
+func (b *book) saveUpTo(wanted int) error {
 	b.saveMu.Lock()
 	defer b.saveMu.Unlock()
 	b.mu.Lock()
-	if b.version == b.saved || b.closed {
+	if b.saved >= wanted || b.closed {
 		b.mu.Unlock()
 		return nil
 	}
 	place(b.manifest.Segments)
 	m := b.manifest.snapshot() // encoding takes long and must not hold up update
 	version := b.version
+	b.notBefore = time.Now().Add(savePause(b.size))
 	b.mu.Unlock()
 	data, err := m.encode()
 	if err != nil {
@@ -102,9 +117,50 @@ func (b *book) save() error {
 		return err
 	}
 	b.mu.Lock()
-	b.saved = version
+	b.saved, b.size = version, len(data)
 	b.mu.Unlock()
 	return nil
+}
+
+// savePause is how long a manifest of size bytes is left alone after a write.
+// Each file of a call is a few changes of its manifest, and each write is of
+// all of it: without a pause, who joins and leaves all day would have it
+// written as often as it is long.
+func savePause(size int) time.Duration {
+	if size <= freeManifest {
+		return 0
+	}
+	return min(time.Duration(size)*time.Second/manifestRate, longestPause)
+}
+
+// saveIfDue is save for a change that the next write may take along: at the
+// latest that of Run. It does not wait.
+func (b *book) saveIfDue() error {
+	b.mu.Lock()
+	due := !time.Now().Before(b.notBefore)
+	b.mu.Unlock()
+	if !due {
+		return nil
+	}
+	return b.save()
+}
+
+// saveSoon is save for a change that must be on disk when it returns, together
+// with others: it waits for longestPause at most, and no longer once hurry is
+// closed.
+func (b *book) saveSoon(hurry <-chan struct{}) error {
+	b.mu.Lock()
+	wanted, pause := b.version, time.Until(b.notBefore)
+	b.mu.Unlock()
+	if pause > 0 {
+		timer := time.NewTimer(pause)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-hurry:
+		}
+	}
+	return b.saveUpTo(wanted)
 }
 
 // write puts data in the manifest's place and tells who keeps an index.

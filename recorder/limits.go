@@ -51,6 +51,9 @@ const (
 	maxManifestBytes   = 64 << 20
 	defaultGrace       = 20 * time.Second
 	saveTicks          = 5               // of syncInterval, between writes of a changed manifest
+	freeManifest       = 64 << 10        // bytes: one no larger is written at each change
+	manifestRate       = 128 << 10       // bytes/s, of a larger one that changes all the time
+	longestPause       = 2 * time.Second // between two writes of it: a file is final 5 s after its end
 	syncInterval       = 2 * time.Second // a power cut loses this much
 	maxSpoolHeaderSize = 1 << 20
 )

@@ -258,6 +258,23 @@ func (r *Recording) fail(t media.Track, code event.Code, reason string) {
 // finaliseNow makes the final file of a segment and removes its spool. It is
 // safe to be interrupted at any point and run again.
 func (r *Recorder) finaliseNow(b *book, id, spool string, state State) error {
+	if err := r.makeFinal(b, id, spool, state); err != nil {
+		return err
+	}
+	if err := b.saveSoon(r.closing); err != nil {
+		return err
+	}
+	r.step("segment in the manifest")
+	if err := r.root.Remove(spoolPath(id, spool)); err != nil {
+		return err
+	}
+	r.step("spool removed")
+	return nil
+}
+
+// makeFinal makes the final file of a segment, as one of a few at a time, and
+// notes it in the manifest in memory.
+func (r *Recorder) makeFinal(b *book, id, spool string, state State) error {
 	select {
 	case r.slots <- struct{}{}:
 		defer func() { <-r.slots }()
@@ -283,14 +300,6 @@ func (r *Recorder) finaliseNow(b *book, id, spool string, state State) error {
 	default:
 		b.update(func(m *Manifest) { m.fileDone(result, state) })
 	}
-	if err := b.save(); err != nil {
-		return err
-	}
-	r.step("segment in the manifest")
-	if err := r.root.Remove(spoolPath(id, spool)); err != nil {
-		return err
-	}
-	r.step("spool removed")
 	return nil
 }
 

@@ -281,7 +281,7 @@ func (k *track) openSegment(f placed) bool {
 	k.out = w
 	k.live.Store(w)
 	k.publish(time.Now())
-	if err := k.recording.book.save(); err != nil {
+	if err := k.recording.book.saveIfDue(); err != nil {
 		// The spool describes itself, so this loses nothing.
 		k.recording.recorder.log.Error("manifest not written", "call", k.recording.call.ID, "error", err)
 	}

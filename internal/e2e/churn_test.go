@@ -44,7 +44,8 @@ func atRest(l *lab, base footprint) footprint {
 }
 
 // Every visit is a call of its own: within one call the manifest grows with
-// each track, as it must.
+// each track, as it must (package recorder tests by how much). The feed's
+// memory, 2048 events of some 11 a visit, is full before the first 200 end.
 func TestManyJoinsAndLeavesLeaveNothingBehind(t *testing.T) {
 	l := start(t, func(c *config.Config) { c.Calls.LingerClean = 100 * time.Millisecond })
 	ctx := l.context(5 * time.Minute) // one for all: what a test keeps is measured too
