@@ -141,6 +141,24 @@ func (t Tombstone) save(root *os.Root) error {
 	return replaceFile(root, ".", tombstoneName, append(data, '\n'))
 }
 
+// ReadTombstone returns what is left of an erased recording. The error wraps
+// fs.ErrNotExist if none of that id was erased.
+func ReadTombstone(dir, id string) (Tombstone, error) {
+	if !validCall(id) {
+		return Tombstone{}, fmt.Errorf("recorder: no recording of that id: %w", fs.ErrNotExist)
+	}
+	root, err := os.OpenRoot(path.Join(dir, recordingsDir, id))
+	if err != nil {
+		return Tombstone{}, fmt.Errorf("recorder: recording %s: %w", id, err)
+	}
+	defer root.Close()
+	stone, err := loadTombstone(root)
+	if err != nil {
+		return Tombstone{}, fmt.Errorf("recorder: recording %s: %w", id, err)
+	}
+	return stone, nil
+}
+
 // loadTombstone reads the tombstone in a recording's directory. The error wraps
 // fs.ErrNotExist if there is none.
 func loadTombstone(root *os.Root) (Tombstone, error) {

@@ -108,8 +108,10 @@ type API struct {
 	mux      *http.ServeMux
 	answers  *answerStore
 	playback *playbackKey
-	diag     *rate.Limiter
-	precheck *rate.Limiter
+	// verifying holds a token while a recording is verified: one at a time.
+	verifying chan struct{}
+	diag      *rate.Limiter
+	precheck  *rate.Limiter
 
 	requests *metrics.CounterVec
 	duration *metrics.Histogram
@@ -135,7 +137,7 @@ func New(config Config) (*API, error) {
 	}
 	a := &API{
 		config: config, log: config.Log, mux: http.NewServeMux(),
-		answers: newAnswerStore(), playback: newPlaybackKey(),
+		answers: newAnswerStore(), playback: newPlaybackKey(), verifying: make(chan struct{}, 1),
 		diag: rate.NewLimiter(diagRate, diagBurst), precheck: rate.NewLimiter(precheckRate, precheckBurst),
 	}
 	a.register(config.Metrics)

@@ -27,7 +27,7 @@ func known() []struct {
 	}{
 		{export.ErrNotFound, http.StatusNotFound, problem.NotFound},
 		{export.ErrNotFinal, http.StatusConflict, problem.Conflict},
-		{export.ErrSealed, http.StatusConflict, problem.Conflict},
+		{export.ErrSealed, http.StatusConflict, problem.Sealed},
 		{export.ErrUnusable, http.StatusUnprocessableEntity, problem.Unusable},
 		{export.ErrNoProgram, http.StatusNotImplemented, problem.NotImplemented},
 		{export.ErrFull, http.StatusServiceUnavailable, problem.Unavailable},

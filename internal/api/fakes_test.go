@@ -139,7 +139,10 @@ func (f *fakeCalls) join(id, identity string) {
 }
 
 // fakeRecordings holds one recording with one file.
-type fakeRecordings struct{ content []byte }
+type fakeRecordings struct {
+	content []byte
+	slow    chan struct{} // tells that recording "slow" is being verified, and lets it end
+}
 
 type nopCloser struct{ io.ReadSeeker }
 
@@ -177,6 +180,20 @@ func (f fakeRecordings) Open(_ context.Context, id, name string) (File, error) {
 		return File{}, fmt.Errorf("open /secret/path/%s: %w", name, fs.ErrNotExist)
 	}
 	return File{Content: nopCloser{bytes.NewReader(f.content)}, Modified: time.Unix(1_800_000_000, 0)}, nil
+}
+
+func (f fakeRecordings) Verify(ctx context.Context, id string) (Verification, error) {
+	switch id {
+	case "rec1":
+		return Verification{State: Intact, Files: 2, Bytes: 7, Key: "ab", Findings: []VerifyFinding{}}, nil
+	case "rec2":
+		return Verification{State: Changed, Files: 2, Key: "ab", Findings: []VerifyFinding{{File: "p1-mic-1.webm", Problem: "it is missing"}}}, nil
+	case "slow":
+		f.slow <- struct{}{}
+		<-f.slow
+		return Verification{State: Unfinished, Findings: []VerifyFinding{}}, nil
+	}
+	return Verification{}, fmt.Errorf("open /secret/path/%s: %w", id, fs.ErrNotExist)
 }
 
 type fakeTURN struct{}

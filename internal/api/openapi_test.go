@@ -114,6 +114,7 @@ func TestSchemasHaveTheFieldsOfTheTypes(t *testing.T) {
 		"OfferedCandidate": timeline.Candidate{}, "StateChange": timeline.Change{}, "EndStates": timeline.EndStates{}, "MediaPath": timeline.Path{},
 		"Recording": catalog.Recording{}, "RecordedParticipant": catalog.Participant{}, "AuditEntry": audit.Entry{},
 		"PrecheckRoom": precheckRoom{}, "Precheck": precheckOutcome{}, "Check": checkOutcome{},
+		"Verification": Verification{},
 	} {
 		t.Run(name, func(t *testing.T) {
 			schema, ok := schemas[name]

@@ -26,7 +26,8 @@ import (
 const maxFileName = 128
 
 // Recordings are the recordings that are kept. An unknown recording or file is
-// an error that wraps fs.ErrNotExist. Ids and names are checked before: they are
+// an error that wraps fs.ErrNotExist, one that was erased may be a problem of
+// status 410 in words for who may see it. Ids and names are checked before: they are
 // never empty, never begin with a dot and have no slash.
 type Recordings interface {
 	// List returns a page of the index, the latest first, and where the next
@@ -38,6 +39,8 @@ type Recordings interface {
 	Attendance(ctx context.Context, id string) (Attendance, error)
 	// Open opens a file of a recording.
 	Open(ctx context.Context, id, name string) (File, error)
+	// Verify reads every file and compares it with the signed manifest.
+	Verify(ctx context.Context, id string) (Verification, error)
 }
 
 // File is an open file of a recording.

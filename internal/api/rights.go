@@ -113,8 +113,8 @@ func (a *API) auditRefusal(r *request, p *problem.Problem) {
 		return
 	}
 	switch {
-	case p.Status == http.StatusUnauthorized, p.Status == http.StatusForbidden, p.Status == http.StatusNotFound:
-	case p.Code == problem.Sealed, p.Code == problem.Damaged:
+	case p.Status == http.StatusUnauthorized, p.Status == http.StatusForbidden, p.Status == http.StatusNotFound, p.Status == http.StatusGone:
+	case (p.Code == problem.Sealed || p.Code == problem.Damaged) && r.PathValue("name") != "": // a file
 	default:
 		return
 	}

@@ -64,6 +64,7 @@ func routes() []route {
 		{"GET", "/v1/recordings/{id}/exports/{job}", self, func(a *API) handler { return a.showExport }},
 		{"DELETE", "/v1/recordings/{id}/exports/{job}", self, func(a *API) handler { return a.deleteExport }},
 		{"POST", "/v1/recordings/{id}/playback", self, func(a *API) handler { return a.allowPlayback }},
+		{"POST", "/v1/recordings/{id}/verify", self, func(a *API) handler { return a.verifyRecording }},
 		{"GET", "/v1/audit", admin, func(a *API) handler { return a.listAudit }},
 		{"GET", "/openapi.json", open, func(a *API) handler { return a.description }},
 		{"GET", "/metrics", admin, func(a *API) handler { return a.showMetrics }},

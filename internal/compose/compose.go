@@ -73,6 +73,8 @@ var (
 	ErrNoEncoder = errors.New("this server's ffmpeg can't write the format: it was built without the encoder")
 	// ErrTooLarge says that the file reached its limit.
 	ErrTooLarge = errors.New("the file would be larger than is allowed")
+	// ErrNoSpace says that the disk of the output became full.
+	ErrNoSpace = errors.New("the disk became full before the file was done")
 	// ErrFailed says that ffmpeg gave up; the server's log has its words.
 	ErrFailed = errors.New("ffmpeg failed; the server's log says more")
 )

@@ -99,6 +99,7 @@ func TestAFailureHasWordsOfOurs(t *testing.T) {
 	}{
 		"gave up":    {"echo 'secret /path' >&2; exit 1", ErrFailed},
 		"no encoder": {`echo "Unknown encoder 'libx264'" >&2; exit 1`, ErrNoEncoder},
+		"disk full":  {`echo "av_interleaved_write_frame(): No space left on device" >&2; exit 1`, ErrNoSpace},
 		"crashed":    {"kill -SEGV $$", ErrFailed},
 	} {
 		t.Run(name, func(t *testing.T) {

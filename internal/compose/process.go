@@ -100,8 +100,11 @@ func (p *process) explain(err error) error {
 	if _, exited := errors.AsType[*exec.ExitError](err); !exited {
 		return err
 	}
-	if strings.Contains(p.words.String(), "Unknown encoder") {
+	switch words := p.words.String(); {
+	case strings.Contains(words, "Unknown encoder"):
 		return ErrNoEncoder
+	case strings.Contains(words, "No space left on device"):
+		return ErrNoSpace
 	}
 	return ErrFailed
 }

@@ -30,6 +30,7 @@ const (
 	Conflict         = "conflict"              // 409: not possible in this state
 	InProgress       = "in_progress"           // 409: the first request with this Idempotency-Key still runs
 	Sealed           = "sealed"                // 409: the server has no key for this file
+	Erased           = "erased"                // 410: a recording of which a tombstone is left
 	TooLarge         = "too_large"             // 413
 	UnsupportedMedia = "unsupported_media"     // 415
 	Unusable         = "unusable"              // 422: well-formed, but not to be used

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"consilium/internal/compose"
@@ -124,6 +125,8 @@ func (m *exportMaker) refused(err error) error {
 	switch {
 	case errors.Is(err, seal.ErrNoIdentity):
 		return export.ErrSealed
+	case errors.Is(err, compose.ErrNoSpace), errors.Is(err, syscall.ENOSPC):
+		return &export.Refusal{Words: compose.ErrNoSpace.Error(), Err: export.ErrDiskLow}
 	case errors.Is(err, recorder.ErrNothing):
 		return &export.Refusal{Words: recorder.ErrNothing.Error(), Err: export.ErrUnusable}
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, seal.ErrDamaged), errors.Is(err, recorder.ErrDamaged):

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -10,11 +11,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"consilium/internal/auth"
 	"consilium/internal/bot"
+	"consilium/internal/compose"
 	"consilium/internal/config"
 	"consilium/internal/event"
 	"consilium/internal/export"
@@ -209,6 +212,18 @@ func TestWhatAKilledServerLeftOfComposingIsRemoved(t *testing.T) {
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 || left[0].Name() != "somebody-elses.tmp" {
 		t.Errorf("left are %v, %v", left, err)
+	}
+}
+
+func TestAFullDiskIsTheReasonOfAFailedExport(t *testing.T) {
+	for name, err := range map[string]error{
+		"of the work directory": compose.ErrNoSpace,
+		"of the recording":      &os.PathError{Op: "write", Path: "/secret/p1-cam-merged-1.webm", Err: syscall.ENOSPC},
+	} {
+		refused := (&exportMaker{}).refused(fmt.Errorf("place export: %w", err))
+		if words, ok := errors.AsType[*export.Refusal](refused); !ok || !errors.Is(refused, export.ErrDiskLow) || strings.Contains(words.Words, "secret") {
+			t.Errorf("%s: %v", name, refused)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"time"
 
 	"consilium/internal/api"
 	"consilium/internal/audit"
@@ -58,7 +59,23 @@ func (r recordings) List(ctx context.Context, f catalog.Filter) ([]catalog.Recor
 	return r.index.List(ctx, f)
 }
 
-func (r recordings) Show(_ context.Context, id string) (any, error) { return recorder.Show(r.dir, id) }
+func (r recordings) Show(_ context.Context, id string) (any, error) {
+	m, err := recorder.Show(r.dir, id)
+	return m, r.gone(id, err)
+}
+
+// gone puts into words what is left of a recording that was erased.
+func (r recordings) gone(id string, err error) error {
+	if !errors.Is(err, recorder.ErrErased) {
+		return err
+	}
+	stone, e := recorder.ReadTombstone(r.dir, id)
+	if e != nil {
+		return err
+	}
+	return problem.New(http.StatusGone, problem.Erased,
+		fmt.Sprintf("erased at %s by %s: %s", stone.At.UTC().Format(time.RFC3339), stone.By, stone.Reason))
+}
 
 func (r recordings) Attendance(_ context.Context, id string) (api.Attendance, error) {
 	m, err := recorder.Show(r.dir, id)
@@ -79,9 +96,34 @@ func (r recordings) Open(_ context.Context, id, name string) (api.File, error) {
 			"the files lie in the object store only: `consilium recordings fetch` brings them back")
 	}
 	if err != nil {
-		return api.File{}, err
+		return api.File{}, r.gone(id, err)
 	}
 	return api.File{Content: f, Modified: f.Modified()}, nil
+}
+
+func (r recordings) Verify(ctx context.Context, id string) (api.Verification, error) {
+	report, err := recorder.Verify(ctx, r.dir, recorder.VerifyOptions{
+		IDs: []string{id}, Sealer: r.sealer, Away: func(id string) bool { return upload.LocalRemoved(r.dir, id) },
+	})
+	if err != nil {
+		return api.Verification{}, err
+	}
+	if len(report.Erased) > 0 {
+		return api.Verification{}, r.gone(id, fmt.Errorf("%w: %w", recorder.ErrErased, fs.ErrNotExist))
+	}
+	v := api.Verification{
+		State: api.Intact, Files: report.Files, Bytes: report.Bytes, Away: report.Away, Key: report.Key, Findings: []api.VerifyFinding{},
+	}
+	for _, f := range report.Findings {
+		v.Findings = append(v.Findings, api.VerifyFinding{File: f.File, Problem: f.Problem})
+	}
+	switch {
+	case len(v.Findings) > 0:
+		v.State = api.Changed
+	case len(report.Unfinished) > 0:
+		v.State = api.Unfinished
+	}
+	return v, nil
 }
 
 // manifests is where the index comes from.

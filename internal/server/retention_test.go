@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"consilium/internal/audit"
@@ -33,6 +34,7 @@ func TestARecordingIsHeldReleasedAndErased(t *testing.T) {
 	s := start(t, nil)
 	putRecording(t, s.cfg.Data, "rec1")
 	var stone recorder.Tombstone
+	var gone struct{ Code, Detail string }
 	for _, step := range []struct {
 		method, path, body string
 		into               any
@@ -47,8 +49,10 @@ func TestARecordingIsHeldReleasedAndErased(t *testing.T) {
 		{"DELETE", "/v1/recordings/rec1/hold", "", nil, http.StatusNoContent},
 		{"DELETE", "/v1/recordings/rec1", "", nil, http.StatusUnprocessableEntity},
 		{"DELETE", "/v1/recordings/rec1?reason=asked+for", "", &stone, http.StatusOK},
-		{"GET", "/v1/recordings/rec1", "", nil, http.StatusNotFound},
-		{"GET", "/v1/recordings/rec1/files/p1-mic-1.webm", "", nil, http.StatusNotFound},
+		{"GET", "/v1/recordings/rec1", "", &gone, http.StatusGone},
+		{"GET", "/v1/recordings/rec1/files/p1-mic-1.webm", "", nil, http.StatusGone},
+		{"POST", "/v1/recordings/rec1/playback", "", nil, http.StatusGone},
+		{"POST", "/v1/recordings/rec1/verify", "", nil, http.StatusGone},
 		{"DELETE", "/v1/recordings/rec1?reason=again", "", nil, http.StatusConflict},
 		{"POST", "/v1/recordings/rec1/hold", `{"reason": "late"}`, nil, http.StatusConflict},
 	} {
@@ -58,6 +62,9 @@ func TestARecordingIsHeldReleasedAndErased(t *testing.T) {
 	}
 	if stone.By != "devkey" || stone.Reason != "asked for" || len(stone.Files) != 1 || stone.Files[0].SHA256 != "ab" || stone.Done == nil {
 		t.Errorf("tombstone is %+v", stone)
+	}
+	if gone.Code != "erased" || !strings.HasSuffix(gone.Detail, "by devkey: asked for") {
+		t.Errorf("who asks for it is told %+v", gone)
 	}
 	if _, err := os.Stat(filepath.Join(s.cfg.Data, "recordings", "rec1", "p1-mic-1.webm")); err == nil {
 		t.Error("the file is left")
