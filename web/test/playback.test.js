@@ -1,7 +1,9 @@
 // Unit tests of what the playback page is made of and needs no page for.
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { refusalWords } from '../static/js/client/exports.js';
 import { PlaybackClock, Reference, correction } from '../static/js/client/playback-clock.js';
+import { RecordingAccess } from '../static/js/client/recording.js';
 import { amplitude, fileTime, loudness, merge, recordingModel, sessionTime } from '../static/js/client/recording-model.js';
 
 /** A call of 60 s: a doctor all the time, a patient who comes twice. */
@@ -141,4 +143,51 @@ test('the pace is that of the sound which leads, within reason, and is forgotten
   assert.equal(reference.pace, 0.5, 'a sound that stands still is not believed');
   assert.equal(reference.follow(300), 0);
   assert.ok(Math.abs(reference.follow(-100) + 15) < 1e-9);
+});
+
+test('what was sent and is in no file is known, between the files that are there', () => {
+  const [, pat] = recordingModel(manifest()).lanes;
+  assert.deepEqual(pat.lost.cam, [{ start: 15500, end: 50000, state: 'failed' }], 'to the end of the track: such a file has no length');
+  assert.deepEqual(pat.lost.mic, []);
+  const m = manifest();
+  m.segments.push({ ...m.segments[2], file: 'p2-mic-3.webm', t0_ms: 30000, duration_ms: 0, state: 'locked' });
+  m.segments[2].duration_ms = 14900;
+  const [, later] = recordingModel(m).lanes;
+  assert.deepEqual(later.lost.mic.map((s) => s.state), ['locked']);
+  assert.ok(Math.abs(later.lost.mic[0].start - 30014.9) < 0.1, 'it begins where the file before it ends');
+  assert.equal(later.lost.mic[0].end, 50000);
+});
+
+/** Answers every request of a recording alike, and counts them. */
+function answering(t, status, body) {
+  const asked = [];
+  t.mock.method(globalThis, 'fetch', async (url, options) => {
+    asked.push([options.method ?? 'GET', new URL(url).pathname, options.headers?.Range]);
+    if (status === 0) throw new TypeError('no network');
+    return new Response(body === undefined ? null : JSON.stringify(body), { status });
+  });
+  return { asked, access: new RecordingAccess('https://video.example', 'rec1') };
+}
+
+for (const [status, code, want] of [[206, '', 'unplayable'], [401, 'unauthorized', 'closed'], [403, 'forbidden', 'closed'], [404, 'not_found', 'missing'],
+  [410, 'erased', 'missing'], [409, 'sealed', 'sealed'], [500, 'damaged', 'damaged'], [500, 'internal', 'unplayable'], [0, '', 'unplayable']]) {
+  test(`a file that does not play and is answered ${status} ${code} is ${want}`, async (t) => {
+    const { access, asked } = answering(t, status, code ? { code } : undefined);
+    assert.equal(await access.fault('p1-mic-1.webm'), want);
+    assert.deepEqual(asked, [['GET', '/v1/recordings/rec1/files/p1-mic-1.webm', 'bytes=0-0']], 'one byte says it');
+  });
+}
+
+test('why a recording is not shown comes from the server', async (t) => {
+  const { access } = answering(t, 410, { code: 'erased', detail: 'erased at noon by olga: asked for' });
+  await assert.rejects(access.manifest(), { status: 410, code: 'erased', detail: 'erased at noon by olga: asked for' });
+  const broken = answering(t, 502);
+  await assert.rejects(broken.access.manifest(), { status: 502, code: '', detail: '' });
+});
+
+test('every refusal of an export has words of its own where somebody can do something', () => {
+  const words = [[501, 'not_implemented'], [409, 'sealed'], [503, 'DISK_FULL'], [503, 'unavailable'], [403, 'forbidden'], [0, ''], [422, 'unusable']]
+    .map(([status, code]) => refusalWords({ status, code }));
+  assert.deepEqual(words, ['playback.export.no_program', 'playback.export.sealed', 'playback.export.disk', 'playback.export.busy',
+    'playback.access.ended', 'playback.access.unreachable.text', 'playback.export.refused']);
 });

@@ -50,10 +50,13 @@ const PAGE = 50; // calls
 
 /** The server refused, or was not to be reached (status 0). */
 export class ApiError extends Error {
-  /** @param {number} status of HTTP */
-  constructor(status) {
+  /** @param {number} status of HTTP @param {{code?: string, detail?: string}} [problem]  RFC 9457, if the server sent one */
+  constructor(status, { code = '', detail = '' } = {}) {
     super(`HTTP ${status}`);
     this.status = status;
+    this.code = code;
+    /** English. */
+    this.detail = detail;
   }
 }
 
@@ -98,15 +101,24 @@ export class Administration {
     return (await this.#get(`/v1/calls/${encodeURIComponent(call)}/journal?${query}`)).blob();
   }
 
+  /**
+   * Opens the recording of a call for this browser. Returns where its page is.
+   * @param {string} call @returns {Promise<string>}
+   */
+  async recording(call) {
+    const path = `/v1/recordings/${encodeURIComponent(call)}/playback`;
+    return (await (await this.#get(path, { method: 'POST', credentials: 'same-origin' })).json()).url; // it sets a cookie
+  }
+
   /** @param {string} path */
   async #json(path) {
     return (await this.#get(path)).json();
   }
 
-  /** @param {string} path */
-  async #get(path) {
+  /** @param {string} path @param {RequestInit} [options] */
+  async #get(path, options = {}) {
     const answer = await fetch(new URL(path, this.origin), {
-      headers: { Authorization: this.#authorization }, credentials: 'omit', cache: 'no-store',
+      headers: { Authorization: this.#authorization }, credentials: 'omit', cache: 'no-store', ...options,
     }).catch(() => null);
     if (!answer?.ok) throw new ApiError(answer?.status ?? 0);
     return answer;

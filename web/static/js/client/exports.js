@@ -9,11 +9,28 @@ import { signal } from '../lib/signal.js';
  * @property {'merged' | 'composed'} kind
  * @property {'webm' | 'mp4'} format
  * @property {string} [participant]
+ * @property {'cam' | 'screen'} [source]  of the pictures of a merged file
+ * @property {string} created  RFC 3339
  * @property {'queued' | 'running' | 'done' | 'failed'} state
  * @property {number} [progress]  0 to 1
  * @property {string} [reason]  why it failed
- * @property {{name: string, bytes: number}[]} files  of a job that is done
+ * @property {{name: string, bytes: number, participant?: string}[]} files  of a job that is done
  */
+/** @typedef {{kind: 'merged' | 'composed', format: 'webm' | 'mp4', participant?: string, source?: 'screen'}} ExportRequest */
+
+/**
+ * What is said when a request is refused: a key of the catalogues.
+ * @param {{status: number, code: string}} error
+ */
+export function refusalWords({ status, code }) {
+  if (status === 501) return 'playback.export.no_program';
+  if (code === 'sealed') return 'playback.export.sealed';
+  if (code === 'DISK_FULL') return 'playback.export.disk';
+  if (status === 503) return 'playback.export.busy';
+  if (status === 401 || status === 403) return 'playback.access.ended';
+  if (status === 0) return 'playback.access.unreachable.text';
+  return 'playback.export.refused';
+}
 
 /** The exports of one recording, and those that are being made. */
 export class Exports {
@@ -35,9 +52,15 @@ export class Exports {
     if (answer !== undefined) this.jobs.value = answer?.exports ?? null;
   }
 
-  /** @param {'merged' | 'composed'} kind @param {'webm' | 'mp4'} format @param {string} [participant] */
-  async make(kind, format, participant) {
-    await this.access.post('/exports', participant ? { kind, format, participant } : { kind, format });
+  /** @param {ExportRequest} request */
+  async make(request) {
+    await this.access.post('/exports', request);
+    await this.load();
+  }
+
+  /** Stops it, or removes what it made. @param {string} id of the job */
+  async remove(id) {
+    await this.access.remove(`/exports/${encodeURIComponent(id)}`);
     await this.load();
   }
 }

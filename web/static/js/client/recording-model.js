@@ -14,7 +14,7 @@ import { recordingMoments } from './recording-moments.js';
  * A file with its place on the axis. ppm is by how many millionths a second of
  * the server is longer than one of the file.
  * @typedef {Span & {file: string, source: Source, participant: string, t0: number, ppm: number, bytes: number,
- *   state: Segment['state'], sealed: boolean, gaps: (Span & {reason: string})[], levels: Levels | null}} Part
+ *   state: Segment['state'], sealed: Segment['sealed'] | null, gaps: (Span & {reason: string})[], levels: Levels | null}} Part
  */
 /**
  * How loud a microphone was: a byte a step, in -dBov.
@@ -27,6 +27,7 @@ import { recordingMoments } from './recording-moments.js';
  * @property {string} role
  * @property {Record<Source, Part[]>} parts
  * @property {Record<Source, Span[]>} muted
+ * @property {Record<Source, (Span & {state: Segment['state']})[]>} lost  when there was something that is in no file
  * @property {Span[]} present
  * @property {Span[]} speech
  */
@@ -71,7 +72,7 @@ function part(s) {
   const ppm = s.drift_ppm ?? 0;
   const at = (/** @type {number} */ ms) => s.t0_ms + ms * (1 + ppm / 1e6);
   return {
-    file: s.file, source: s.source, participant: s.participant, state: s.state, bytes: s.bytes, sealed: !!s.sealed,
+    file: s.file, source: s.source, participant: s.participant, state: s.state, bytes: s.bytes, sealed: s.sealed ?? null,
     t0: s.t0_ms, ppm, start: s.t0_ms, end: at(s.duration_ms), levels: levels(s),
     gaps: (s.gaps ?? []).map((g) => ({ start: at(g.ms), end: at(g.ms + g.duration_ms), reason: g.reason })),
   };
@@ -106,6 +107,7 @@ function lane(manifest, who, all, length) {
   return {
     identity: who.identity, name: who.name || joined?.data?.name || who.identity, role: who.role ?? '', parts,
     muted: { mic: muted(manifest, who.identity, 'mic', length), cam: muted(manifest, who.identity, 'cam', length), screen: [] },
+    lost: { mic: lost(manifest, who.identity, 'mic', length), cam: lost(manifest, who.identity, 'cam', length), screen: lost(manifest, who.identity, 'screen', length) },
     present: present(manifest, who.identity, length), speech: speech(parts.mic),
   };
 }
@@ -158,6 +160,23 @@ function muted(manifest, identity, source, length) {
     close(track.ended_ms ?? length);
   }
   return merge(spans, 0);
+}
+
+/**
+ * When a source was sent whose file can't be played: it failed, is locked, or
+ * is not closed yet. Such a file has no length; its track has.
+ * @param {Manifest} manifest @param {string} identity @param {Source} source @param {number} length
+ */
+function lost(manifest, identity, source, length) {
+  const of = (manifest.segments ?? []).filter((s) => s.participant === identity && s.source === source);
+  const played = of.filter((s) => s.state === 'final' || s.state === 'recovered').map(part);
+  return of.filter((s) => !['final', 'recovered'].includes(s.state)).flatMap((s) => {
+    const track = (manifest.tracks ?? []).find((t) => t.track === s.track);
+    // Another file of the track may be fine: this one is what is between.
+    const start = Math.max(s.t0_ms, ...played.filter((p) => p.start <= s.t0_ms).map((p) => Math.min(p.end, length)));
+    const next = Math.min(length, track?.ended_ms ?? length, ...played.filter((p) => p.start > s.t0_ms).map((p) => p.start));
+    return next > start ? [{ start, end: next, state: s.state }] : [];
+  });
 }
 
 /** Turns of speech. @param {Part[]} microphones */

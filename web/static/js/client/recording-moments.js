@@ -30,7 +30,7 @@ const KINDS = {
 };
 
 /** Gaps that are damage; silence and a muted source are none. */
-const DAMAGE = ['lost', 'overflow', 'clock'];
+export const DAMAGE = ['lost', 'overflow', 'clock'];
 
 /** @param {Manifest} manifest @param {Lane[]} lanes @param {number} length @returns {Moment[]} */
 export function recordingMoments(manifest, lanes, length) {

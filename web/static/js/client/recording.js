@@ -36,7 +36,7 @@ import { ApiError, authorization } from './administration.js';
  * @property {'mic' | 'cam' | 'screen'} source
  * @property {string} codec
  * @property {'live' | 'final' | 'recovered' | 'failed' | 'locked'} state
- * @property {{scheme: string}} [sealed]
+ * @property {{scheme: string, file: string, bytes: number}} [sealed]  as it lies on the disk
  * @property {number} t0_ms
  * @property {number} [drift_ppm]
  * @property {number} duration_ms
@@ -53,6 +53,13 @@ import { ApiError, authorization } from './administration.js';
  * @property {string} [track]
  * @property {string} [code]
  * @property {Record<string, any>} [data]
+ */
+
+/** @typedef {'closed' | 'missing' | 'sealed' | 'damaged' | 'unplayable'} FileFault */
+
+/**
+ * What a check of the files against their signed list found.
+ * @typedef {{state: 'intact' | 'changed' | 'unfinished', files: number, away: number, findings: {file?: string, problem: string}[]}} Verification
  */
 
 /** One recording on one server. */
@@ -100,10 +107,37 @@ export class RecordingAccess {
     })).json();
   }
 
+  /** Has the server read every file and compare it. @returns {Promise<Verification>} */
+  async verify() {
+    return (await this.#ask('/verify', { method: 'POST' })).json();
+  }
+
+  /** @param {string} path */
+  async remove(path) {
+    await this.#ask(path, { method: 'DELETE' });
+  }
+
+  /**
+   * Why a file does not play: a media element does not say.
+   * @param {string} name @returns {Promise<FileFault>}
+   */
+  async fault(name) {
+    try {
+      await this.#ask(`/files/${encodeURIComponent(name)}`, { headers: { Range: 'bytes=0-0' } });
+      return 'unplayable';
+    } catch (error) {
+      const { status, code } = /** @type {ApiError} */ (error);
+      if (status === 401 || status === 403) return 'closed';
+      if (status === 404 || status === 410) return 'missing';
+      return code === 'sealed' || code === 'damaged' ? code : 'unplayable';
+    }
+  }
+
   /** @param {string} path @param {RequestInit} options */
   async #ask(path, options) {
     const answer = await fetch(this.#base + path, { cache: 'no-store', credentials: 'same-origin', ...options }).catch(() => null);
-    if (!answer?.ok) throw new ApiError(answer?.status ?? 0);
+    if (!answer) throw new ApiError(0);
+    if (!answer.ok) throw new ApiError(answer.status, await answer.json().catch(() => ({})));
     return answer;
   }
 }

@@ -18,10 +18,10 @@ import { save } from './save.js';
 
 /**
  * @param {Scope} scope @param {Journal} journal
- * @param {{incident: string, onBack: () => void, onRefresh: () => void, onDump: (participant: string) => void}} options
+ * @param {{incident: string, onBack: () => void, onRefresh: () => void, onRecording: () => void, onDump: (participant: string) => void}} options
  *   incident: number of the failure that is looked for, or ""
  */
-export function callView(scope, journal, { incident, onBack, onRefresh, onDump }) {
+export function callView(scope, journal, { incident, onBack, onRefresh, onRecording, onDump }) {
   const { call } = journal;
   const line = timeline(journal);
   const names = new Map(call.participants.map((p) => [p.identity, p.name || p.identity]));
@@ -33,6 +33,7 @@ export function callView(scope, journal, { incident, onBack, onRefresh, onDump }
       h('div', { class: 'header-end' },
         button(scope, { testid: 'back', words: 'admin.back', act: onBack }),
         button(scope, { testid: 'refresh', words: 'admin.refresh', act: onRefresh }),
+        button(scope, { testid: 'recording', words: 'admin.recording', act: onRecording }),
         button(scope, { testid: 'download', words: 'admin.download', act: () => save(file, `call-${call.id}.json`) }))),
     failureList(scope, line, name, incident), lanes(scope, line, name, incident, onDump));
 }

@@ -115,6 +115,19 @@ function calls(scope, api) {
     if (call) await show(call, first.data.incident);
     else open.value = { orphans: events, incident: first.data.incident };
   });
+  const watch = (/** @type {string} */ id) => {
+    // The window comes at once, while the click still allows one.
+    const page = window.open('', '_blank');
+    return attempt(async () => {
+      try {
+        (page ?? window).location.assign(await api.recording(id));
+      } catch (e) {
+        page?.close();
+        if (e instanceof ApiError && (e.status === 404 || e.status === 410)) throw new UserFault(`admin.recording.${e.status === 404 ? 'missing' : 'erased'}`);
+        throw e;
+      }
+    });
+  };
   load('');
 
   const said = scope.text(h('p', { class: 'notice', role: 'alert', 'data-testid': 'admin-notice' }), () => (fault.value ? t(fault.value) : ''));
@@ -136,7 +149,7 @@ function calls(scope, api) {
     else {
       const { journal, incident } = opened;
       body.replaceChildren(callView(shown, journal, {
-        incident, onBack: back, onRefresh: () => show(journal.call.id, incident),
+        incident, onBack: back, onRefresh: () => show(journal.call.id, incident), onRecording: () => watch(journal.call.id),
         onDump: (who) => attempt(async () => save(await api.dump(journal.call.id, who), `${journal.call.id}-${who}.rtcstats`)),
       }));
       body.querySelector('.sought')?.scrollIntoView({ block: 'center' });

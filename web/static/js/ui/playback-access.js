@@ -9,21 +9,27 @@ import { button } from './parts.js';
 /** @typedef {import('../lib/scope.js').Scope} Scope */
 /** @typedef {import('../client/recording.js').RecordingAccess} RecordingAccess */
 
+/** What each status means to who wants to look. @type {Record<number, string>} */
+const REASONS = { 0: 'unreachable', 401: 'closed', 403: 'closed', 404: 'missing', 410: 'erased' };
+
 /**
- * @param {Scope} scope @param {RecordingAccess} access @param {number} status of HTTP; 0: no answer
- * @param {() => void} onOpen  the recording may be asked for again
+ * @param {Scope} scope @param {RecordingAccess} access @param {ApiError} error
+ * @param {(error?: ApiError) => void} onOpen  the recording may be asked for again; error: it needs not
  */
-export function accessCard(scope, access, status, onOpen) {
-  const reason = status === 404 ? 'missing' : [401, 403].includes(status) ? 'closed' : 'unreachable';
+export function accessCard(scope, access, error, onOpen) {
+  const reason = REASONS[error.status] ?? 'failed';
   const card = h('section', { class: 'card play-access', 'data-testid': 'play-access', 'data-reason': reason },
     scope.text(h('h1'), () => t(`playback.access.${reason}.title`)),
     scope.text(h('p'), () => t(`playback.access.${reason}.text`)));
-  if (reason === 'unreachable') card.append(button(scope, { testid: 'try-again', kind: 'primary', words: 'failure.try_again', act: onOpen }));
+  if (error.detail && (reason === 'erased' || reason === 'failed')) card.append(h('p', { class: 'notice', lang: 'en' }, error.detail));
+  if (reason === 'unreachable' || reason === 'failed') {
+    card.append(button(scope, { testid: 'try-again', kind: 'primary', words: 'failure.try_again', act: () => onOpen() }));
+  }
   if (reason === 'closed') card.append(signInForm(scope, access, onOpen));
   return card;
 }
 
-/** @param {Scope} scope @param {RecordingAccess} access @param {() => void} onOpen */
+/** @param {Scope} scope @param {RecordingAccess} access @param {(error?: ApiError) => void} onOpen */
 export function signInForm(scope, access, onOpen) {
   const secret = h('input', { type: 'password', id: 'play-secret', 'data-testid': 'play-secret', autocomplete: 'off', spellcheck: 'false', required: true });
   const fault = signal('');
@@ -42,7 +48,8 @@ export function signInForm(scope, access, onOpen) {
       fault.value = '';
       onOpen();
     } catch (error) {
-      fault.value = error instanceof ApiError && error.status ? 'admin.sign_in.refused' : 'admin.unreachable';
+      if (error instanceof ApiError && (error.status === 404 || error.status === 410)) onOpen(error); // who he is was believed
+      else fault.value = error instanceof ApiError && [401, 403].includes(error.status) ? 'admin.sign_in.refused' : 'admin.unreachable';
     }
   });
   return h('details', { class: 'play-details' }, scope.text(h('summary'), 'playback.access.staff'), form);

@@ -1,107 +1,84 @@
 // @ts-check
-// Files to keep: the originals, and what the server makes of them on request.
+// Files to keep: the originals, and whether they are as they were signed.
 import { ApiError } from '../client/administration.js';
-import { Exports } from '../client/exports.js';
 import { h, icon } from '../lib/element.js';
 import { lang, t } from '../lib/i18n.js';
 import { signal } from '../lib/signal.js';
 import { clock } from './admin-format.js';
 import { button } from './parts.js';
+import { download } from './playback-download.js';
+import { exportsPanel } from './playback-exports.js';
 
 /** @typedef {import('../lib/scope.js').Scope} Scope */
 /** @typedef {import('../client/recording.js').RecordingAccess} RecordingAccess */
+/** @typedef {import('../client/recording.js').Verification} Verification */
 /** @typedef {import('../client/recording-model.js').Recording} Recording */
-/** @typedef {import('../client/exports.js').ExportJob} ExportJob */
+/** @typedef {import('../client/recording-model.js').Part} Part */
+/** @typedef {import('./playback-player.js').Player} Player */
 
-const POLL = 2000; // ms, while something is being made
-
-/** @param {Scope} scope @param {RecordingAccess} access @param {Recording} recording */
-export function filesPanel(scope, access, recording) {
-  const originals = h('div', { class: 'scroll' });
+/** @param {Scope} scope @param {RecordingAccess} access @param {Recording} recording @param {Player} player */
+export function filesPanel(scope, access, recording, player) {
+  const originals = h('div', { class: 'scroll', tabindex: '0' });
+  scope.attribute(originals, 'aria-label', () => t('playback.originals'));
   scope.effect(() => {
     lang.value;
-    originals.replaceChildren(originalsTable(access, recording));
+    originals.replaceChildren(originalsTable(access, recording, player.faults.value.has('sealed')));
   });
   return h('section', { class: 'play-files', 'data-testid': 'play-files' }, scope.text(h('h2'), 'playback.files'),
     exportsPanel(scope, access, recording),
     h('details', { class: 'play-details' }, scope.text(h('summary'), 'playback.originals'),
-      scope.text(h('p', { class: 'hint' }), 'playback.originals.text'), originals));
+      scope.text(h('p', { class: 'hint' }), 'playback.originals.text'), originals),
+    recording.manifest.signature ? verification(scope, access) : null);
 }
 
-/** @param {RecordingAccess} access @param {Recording} recording */
-function originalsTable(access, recording) {
+/** @param {RecordingAccess} access @param {Recording} recording @param {boolean} keyless  the server can't open what is sealed */
+function originalsTable(access, recording, keyless) {
   const names = new Map(recording.lanes.map((l) => [l.identity, l.name]));
+  const order = new Map(recording.lanes.map((l, i) => [l.identity, i]));
+  const place = (/** @type {Part} */ p) => order.get(p.participant) ?? order.size;
+  const parts = [...recording.parts].sort((a, b) => place(a) - place(b) || a.start - b.start);
   const head = ['who', 'what', 'from', 'length', 'size'].map((c) => h('th', { scope: 'col' }, t(`playback.file.${c}`)));
-  const rows = recording.parts.map((p) => h('tr', {},
-    h('td', {}, names.get(p.participant) ?? p.participant), h('td', {}, t(`playback.source.${p.source}`)),
-    h('td', {}, clock(p.start)), h('td', {}, clock(p.end - p.start)),
-    h('td', {}, download(access, p.file, p.bytes))));
+  const rows = parts.map((p) => {
+    const { file, bytes } = (keyless && p.sealed) || p;
+    return h('tr', {},
+      h('td', {}, names.get(p.participant) ?? p.participant), h('td', {}, t(`playback.source.${p.source}`)),
+      h('td', {}, clock(p.start)), h('td', {}, clock(p.end - p.start)), h('td', {}, download(access, file, bytes)));
+  });
   return h('table', { class: 'list' }, h('thead', {}, h('tr', {}, ...head)), h('tbody', {}, ...rows));
 }
 
-/** @param {RecordingAccess} access @param {string} file @param {number} [bytes] */
-function download(access, file, bytes) {
-  return h('a', { class: 'file-link', href: `${access.file(file)}?download=1`, download: file, 'data-testid': 'download-file' },
-    icon('download'), h('span', {}, bytes ? size(bytes) : file), h('span', { class: 'visually-hidden' }, ` ${file}`));
-}
-
-/** @param {number} bytes */
-function size(bytes) {
-  const [value, unit] = bytes < 1e6 ? [bytes / 1e3, 'kilobyte'] : [bytes / 1e6, 'megabyte'];
-  return new Intl.NumberFormat(lang.peek(), { style: 'unit', unit, maximumFractionDigits: value < 10 ? 1 : 0 }).format(value);
-}
-
-/**
- * One file a participant, or one for all. Hidden where the server makes none.
- * @param {Scope} scope @param {RecordingAccess} access @param {Recording} recording
- */
-function exportsPanel(scope, access, recording) {
-  const exports = new Exports(access);
-  const fault = signal('');
-  const load = () => exports.load();
-  load();
-  scope.every(() => {
-    if (exports.busy) load();
-  }, POLL);
-  const make = (/** @type {'merged' | 'composed'} */ kind, /** @type {'webm' | 'mp4'} */ format, /** @type {string} */ who) => async () => {
-    fault.value = '';
-    await exports.make(kind, format, who).catch((e) => {
-      fault.value = e instanceof ApiError && e.status === 503 ? 'playback.export.unavailable' : 'playback.export.refused';
-    });
-  };
-  const said = scope.text(h('p', { class: 'notice', role: 'alert' }), () => (fault.value ? t(fault.value) : ''));
-  const list = h('ul', { class: 'export-list', 'data-testid': 'exports', 'aria-live': 'polite' });
-  const panel = h('div', { class: 'play-exports' },
-    scope.text(h('p', { class: 'hint' }), 'playback.export.text'),
-    h('div', { class: 'export-actions' },
-      button(scope, { testid: 'export-mp4', words: 'playback.export.mp4', icon: 'download', act: make('composed', 'mp4', '') }),
-      button(scope, { testid: 'export-webm', words: 'playback.export.webm', icon: 'download', act: make('composed', 'webm', '') }),
-      ...recording.lanes.filter((l) => l.parts.cam.length && l.parts.mic.length).map((l) => button(scope, {
-        testid: 'export-merged', words: () => t('playback.export.merged', { name: l.name }), icon: 'download', act: make('merged', 'webm', l.identity),
-      }))), said, list);
-  scope.effect(() => {
-    said.hidden = !fault.value;
-    panel.hidden = exports.jobs.value === null || recording.live;
-  });
+/** Whether anything has changed since it was signed. @param {Scope} scope @param {RecordingAccess} access */
+function verification(scope, access) {
+  const result = signal(/** @type {Verification | 'busy' | ApiError | null} */ (null));
+  const check = button(scope, { testid: 'verify', words: 'playback.verify', icon: 'shield', act: async () => {
+    result.value = 'busy';
+    result.value = await access.verify().catch((e) => (e instanceof ApiError ? e : new ApiError(0)));
+  } });
+  const said = h('div', { class: 'verdict', 'data-testid': 'verify-result', role: 'status' });
   scope.effect(() => {
     lang.value;
-    list.replaceChildren(...(exports.jobs.value ?? []).map((job) => exportRow(access, recording, job)));
+    const found = result.value;
+    check.disabled = found === 'busy';
+    said.hidden = found === null;
+    if (found !== null) said.replaceChildren(...verdict(said, found));
   });
-  return panel;
+  return h('div', { class: 'play-verify' }, scope.text(h('p', { class: 'hint' }), 'playback.verify.text'), check, said);
 }
 
-/** @param {RecordingAccess} access @param {Recording} recording @param {ExportJob} job */
-function exportRow(access, recording, job) {
-  const name = recording.lanes.find((l) => l.identity === job.participant)?.name ?? '';
-  const what = job.kind === 'merged' ? t('playback.export.merged', { name }) : t(`playback.export.${job.format}`);
-  const state = h('span', { class: 'export-state' });
-  if (job.state === 'done') state.append(...job.files.map((f) => download(access, f.name, f.bytes)));
-  else if (job.state === 'failed') state.append(t('playback.export.failed'), job.reason ? ` ${job.reason}` : '');
-  else {
-    const words = t(`playback.export.${job.state}`);
-    const bar = h('progress', { max: '1', 'aria-label': `${what}: ${words}` });
-    if (job.state === 'running') bar.value = job.progress ?? 0;
-    state.append(bar, job.state === 'running' ? `${Math.round((job.progress ?? 0) * 100)} %` : words);
+/** @param {HTMLElement} box @param {Verification | 'busy' | ApiError} found */
+function verdict(box, found) {
+  if (found === 'busy') {
+    box.dataset.verdict = 'busy';
+    return [h('p', {}, t('playback.verify.busy'))];
   }
-  return h('li', { 'data-state': job.state }, h('span', {}, what), state);
+  if (found instanceof ApiError) {
+    box.dataset.verdict = 'limited';
+    return [icon('warning'), h('p', {}, t(found.status === 503 ? 'playback.verify.later' : 'playback.verify.failed'))];
+  }
+  box.dataset.verdict = { intact: 'good', changed: 'failed', unfinished: 'limited' }[found.state];
+  const words = h('p', { class: 'verdict-words' }, t(`playback.verify.${found.state}`, { count: found.files }));
+  const away = found.away ? h('p', {}, t('playback.verify.away', { count: found.away })) : null;
+  const list = found.findings.map((f) => h('li', { lang: 'en' }, f.file ? `${f.file}: ${f.problem}` : f.problem));
+  return [icon(found.state === 'intact' ? 'shield' : 'warning'),
+    h('div', { class: 'failure-text' }, words, away, list.length ? h('ul', { class: 'verify-findings' }, ...list) : null)];
 }

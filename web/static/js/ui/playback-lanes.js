@@ -20,6 +20,7 @@ import { seekBar } from './playback-transport.js';
 const SVG = 'http://www.w3.org/2000/svg';
 const COLUMNS = 1500; // of a strip: what a wide screen can show
 const ZOOMS = [1, 2, 4, 8, 16, 32];
+const NEAR = 8; // px: a mark is that wide each way
 const MARKS = 300; // on the axis; the list has them all
 const TICKS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600].map((s) => s * 1000);
 
@@ -28,7 +29,7 @@ export function timeAxis(scope, player, recording) {
   const zoom = signal(1);
   const line = h('div', { class: 'playhead', 'aria-hidden': 'true' });
   const axis = h('div', { class: 'axis-ticks', 'aria-hidden': 'true' });
-  const rows = h('div', { class: 'axis-rows' }, ...recording.lanes.map((lane) => row(scope, lane, recording)), overlay(scope, player, line));
+  const rows = h('div', { class: 'axis-rows' }, ...recording.lanes.map((lane) => row(scope, lane, recording)), overlay(scope, player, recording, line));
   const inner = h('div', { class: 'axis-inner' }, h('div', { class: 'axis-top' }, seekBar(scope, player), axis), rows);
   const box = h('div', { class: 'axis', 'data-testid': 'axis' }, inner);
   scope.effect(() => {
@@ -81,8 +82,8 @@ function ticks(length, zoom) {
   return out;
 }
 
-/** What the pointer touches: click and drag seek. @param {Scope} scope @param {Player} player @param {HTMLElement} line */
-function overlay(scope, player, line) {
+/** What the pointer touches: click and drag seek. @param {Scope} scope @param {Player} player @param {Recording} recording @param {HTMLElement} line */
+function overlay(scope, player, recording, line) {
   const hint = h('span', { class: 'axis-hint' });
   hint.hidden = true;
   const pad = h('div', { class: 'axis-pad', 'data-testid': 'axis-pad', 'aria-hidden': 'true' }, line, hint);
@@ -101,7 +102,8 @@ function overlay(scope, player, line) {
   scope.listen(pad, 'pointermove', (e) => {
     hint.hidden = false;
     hint.style.setProperty('--at', String(at(e)));
-    hint.textContent = clock(at(e) * player.length);
+    hint.textContent = [clock(at(e) * player.length), failureAt(pad, recording, e)].filter(Boolean).join(' ');
+    hint.classList.toggle('at-end', at(e) > 0.5);
     if (dragging) player.seek(at(e) * player.length);
   });
   scope.listen(pad, 'pointerleave', () => {
@@ -114,6 +116,29 @@ function overlay(scope, player, line) {
     });
   }
   return pad;
+}
+
+/**
+ * What failed where the pointer is, in words: nothing below the pad is touched.
+ * @param {HTMLElement} pad @param {Recording} recording @param {PointerEvent} e
+ */
+function failureAt(pad, recording, e) {
+  const box = pad.getBoundingClientRect();
+  const per = recording.length / box.width; // ms of a pixel
+  const ms = (e.clientX - box.left) * per;
+  const strip = [...(pad.parentElement?.querySelectorAll('.lane-row') ?? [])].find((r) => {
+    const { top, bottom } = r.getBoundingClientRect();
+    return e.clientY >= top && e.clientY < bottom;
+  });
+  const lane = recording.lanes.find((l) => l.identity === /** @type {HTMLElement | undefined} */ (strip)?.dataset.participant);
+  if (!lane) return '';
+  const near = recording.moments.find((m) => m.kind === 'failure' && m.participant === lane.identity && ms > m.ms - NEAR * per && ms < m.ms + m.span + NEAR * per);
+  if (near) return momentWords(near, lane.name);
+  for (const source of /** @type {const} */ (['mic', 'cam', 'screen'])) {
+    const lost = lane.lost[source].find((s) => ms >= s.start && ms < s.end);
+    if (lost) return t(`playback.lost.${lost.state === 'locked' || lost.state === 'live' ? lost.state : 'failed'}`, { source: t(`playback.source.${source}`) });
+  }
+  return '';
 }
 
 /** @param {Scope} scope @param {Lane} lane @param {Recording} recording */
@@ -142,6 +167,9 @@ function drawing(lane, length) {
   for (const p of Object.values(lane.parts).flat()) {
     for (const g of p.gaps) if (g.reason !== 'muted' && g.reason !== 'silent') bar('gap', g, p.source === 'mic' ? 6 : 76, p.source === 'mic' ? 62 : 24);
   }
+  for (const source of /** @type {const} */ (['mic', 'cam', 'screen'])) {
+    for (const s of lane.lost[source]) bar(s.state === 'live' ? 'unfinished' : 'gap', s, source === 'mic' ? 6 : 76, source === 'mic' ? 62 : 24);
+  }
   return svg;
 }
 
@@ -163,10 +191,10 @@ function outline(p, length) {
   return `${up}V${middle}${down}V${middle}Z`;
 }
 
-/** Failures stand out, and say what they are. @param {Lane} lane @param {Recording} recording */
+/** Failures stand out. @param {Lane} lane @param {Recording} recording */
 function marks(lane, recording) {
   return recording.moments.filter((m) => m.participant === lane.identity && m.kind === 'failure').slice(0, MARKS).map((m) => {
-    const mark = h('span', { class: 'lane-mark', title: `${clock(m.ms)} ${momentWords(m, lane.name)}` });
+    const mark = h('span', { class: 'lane-mark' });
     mark.style.setProperty('--at', String(m.ms / recording.length));
     return mark;
   });
@@ -176,6 +204,7 @@ function marks(lane, recording) {
 function legend(scope, recording) {
   const all = recording.lanes.flatMap((l) => l.parts.mic);
   const kinds = ['loud', 'mic-off', 'cam', 'cam-off'];
+  if (recording.lanes.some((l) => !(l.present.length === 1 && l.present[0].start <= 0 && l.present[0].end >= recording.length))) kinds.unshift('absent');
   if (recording.lanes.some((l) => l.parts.screen.length)) kinds.push('screen');
   kinds.push('failure');
   const list = h('ul', { class: 'axis-legend' });

@@ -11,8 +11,9 @@ import { signal } from '../lib/signal.js';
 /**
  * A file and the element that plays it. fault says why it does not.
  * @typedef {{part: Part, media: HTMLMediaElement, kind: 'picture' | 'sound', loaded: boolean, late: number,
- *   settled: number, since: number, fault: import('../lib/signal.js').Signal<'' | 'unplayable' | 'slow'>}} Item
+ *   settled: number, since: number, fault: import('../lib/signal.js').Signal<Fault>}} Item
  */
+/** @typedef {'' | 'slow' | import('../client/recording.js').FileFault} Fault */
 
 const TICK = 100; // ms
 const AHEAD = 10_000; // a file is opened this long before it is needed,
@@ -41,33 +42,38 @@ export class Player {
   solo = signal(/** @type {ReadonlySet<string>} */ (new Set()));
   /** Volume by identity, 0 to 1. */
   volumes = signal(/** @type {Readonly<Record<string, number>>} */ ({}));
+  /** What has kept any file from playing. */
+  faults = signal(/** @type {ReadonlySet<Fault>} */ (new Set()));
 
   /**
    * @param {Scope} scope @param {Recording} recording
-   * @param {{url: (file: string) => string, onFault: () => void}} options
+   * @param {{url: (file: string) => string, why: (file: string) => Promise<Fault>}} options  why one does not play
    */
-  constructor(scope, recording, { url, onFault }) {
+  constructor(scope, recording, { url, why }) {
     this.length = recording.length;
     this.url = url;
     /** @type {Item[]} */
-    this.items = recording.parts.map((p) => this.#item(scope, p, onFault));
+    this.items = recording.parts.map((p) => this.#item(scope, p, why));
     scope.every(() => this.#tick(), TICK);
     scope.effect(() => this.#mix());
     scope.onStop(() => this.#close());
   }
 
-  /** @param {Scope} scope @param {Part} part @param {() => void} onFault @returns {Item} */
-  #item(scope, part, onFault) {
+  /** @param {Scope} scope @param {Part} part @param {(file: string) => Promise<Fault>} why @returns {Item} */
+  #item(scope, part, why) {
     const sound = part.source === 'mic';
     const media = sound ? h('audio') : h('video', { playsinline: true, tabindex: '-1', disablepictureinpicture: true });
     media.muted = !sound;
     media.dataset.file = part.file;
     /** @type {Item} */
     const item = { part, media, kind: sound ? 'sound' : 'picture', loaded: false, late: 0, settled: 0, since: 0, fault: signal('') };
-    scope.listen(media, 'error', () => {
+    scope.listen(media, 'error', async () => {
       if (!item.loaded) return;
       item.fault.value = 'unplayable';
-      onFault();
+      const fault = await why(part.file);
+      if (item.fault.peek() !== 'unplayable') return; // somebody has tried again meanwhile
+      item.fault.value = fault;
+      this.faults.value = new Set([...this.faults.peek(), fault]);
     });
     return item;
   }
@@ -134,6 +140,7 @@ export class Player {
 
   /** Tries again what failed: the way to the server is open again. */
   retry() {
+    this.faults.value = new Set();
     for (const item of this.items) {
       if (!item.fault.peek()) continue;
       item.fault.value = '';

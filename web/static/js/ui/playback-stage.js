@@ -19,8 +19,8 @@ export function playbackStage(scope, player, recording) {
   const stage = h('div', { class: 'play-stage', 'data-testid': 'play-stage' });
   for (const source of /** @type {const} */ (['screen', 'cam'])) {
     for (const lane of recording.lanes) {
-      const heardOrSeen = lane.parts.mic.length + lane.parts.cam.length > 0;
-      if (source === 'screen' ? lane.parts.screen.length === 0 : !heardOrSeen) continue;
+      const of = (/** @type {import('../client/recording-model.js').Source} */ s) => lane.parts[s].length + lane.lost[s].length;
+      if (source === 'screen' ? of('screen') === 0 : of('mic') + of('cam') === 0) continue;
       const key = `${source}:${lane.identity}`;
       tiles.set(key, playbackTile(scope, player, lane, source, () => {
         chosen.value = stage.dataset.large === key ? '-' : key;

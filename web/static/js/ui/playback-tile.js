@@ -2,6 +2,7 @@
 // One participant's picture, or his screen: who it is, what is heard of him,
 // and why there is no picture when there is none.
 import { loudness } from '../client/recording-model.js';
+import { DAMAGE } from '../client/recording-moments.js';
 import { h, icon } from '../lib/element.js';
 import { hasWords, t } from '../lib/i18n.js';
 import { hue, initials } from './parts.js';
@@ -12,6 +13,8 @@ import { hue, initials } from './parts.js';
 /** @typedef {import('./playback-player.js').Player} Player */
 /** @typedef {import('./playback-player.js').Item} Item */
 
+/** @typedef {'picture' | 'fault' | 'off' | 'absent' | 'none' | 'no_picture' | 'failed' | 'locked' | 'live'} TileState */
+
 const within = (/** @type {Span[]} */ spans, /** @type {number} */ ms) => spans.some((s) => ms >= s.start && ms < s.end);
 
 /**
@@ -20,6 +23,7 @@ const within = (/** @type {Span[]} */ spans, /** @type {number} */ ms) => spans.
  */
 export function playbackTile(scope, player, lane, source, onEnlarge) {
   const items = player.items.filter((i) => i.part.participant === lane.identity && i.part.source === source);
+  const sounds = player.items.filter((i) => i.part.participant === lane.identity && i.part.source === 'mic');
   const title = () => (source === 'screen' ? t('tile.screen', { name: lane.name }) : lane.name);
   const note = h('p', { class: 'play-note', 'data-testid': 'play-note' });
   const picture = h('button', { type: 'button', class: 'play-picture', onclick: onEnlarge },
@@ -41,9 +45,9 @@ export function playbackTile(scope, player, lane, source, onEnlarge) {
     const now = player.beat.value;
     const state = show(items, lane, source, now);
     element.dataset.state = state;
-    element.hidden = source === 'screen' && !within(lane.parts.screen, now);
+    element.hidden = source === 'screen' && !within(lane.parts.screen, now) && !within(lane.lost.screen, now);
     element.toggleAttribute('data-speaks', source === 'cam' && heard(player, lane.identity) && loudness(lane, now) > 0.25);
-    const words = sentence(items, state, now);
+    const words = sentence(items, state, now) || (source === 'cam' ? soundSentence(sounds, lane, now) : '');
     if (note.textContent !== words) note.textContent = words;
   });
   return element;
@@ -57,11 +61,11 @@ function heard(player, identity) {
 /**
  * Shows the file of the moment and says what there is to see.
  * @param {Item[]} items @param {Lane} lane @param {'cam' | 'screen'} source @param {number} now
- * @returns {'picture' | 'off' | 'absent' | 'fault' | 'none'}
+ * @returns {TileState}
  */
 function show(items, lane, source, now) {
   const off = source === 'cam' && within(lane.muted.cam, now);
-  let state = /** @type {'off' | 'absent' | 'none' | 'picture' | 'fault'} */ (within(lane.present, now) ? (items.length ? 'off' : 'none') : 'absent');
+  let state = without(lane, source, now, off, items.length > 0);
   for (const { part, media, fault } of items) {
     const on = now >= part.start && now < part.end && !off;
     media.classList.toggle('live', on && !fault.value);
@@ -70,20 +74,41 @@ function show(items, lane, source, now) {
   return state;
 }
 
+/**
+ * What a tile without a picture stands for.
+ * @param {Lane} lane @param {'cam' | 'screen'} source @param {number} now @param {boolean} off @param {boolean} ever
+ * @returns {TileState}
+ */
+function without(lane, source, now, off, ever) {
+  if (!within(lane.present, now)) return 'absent';
+  if (off) return 'off';
+  const lost = lane.lost[source].find((s) => now >= s.start && now < s.end);
+  if (lost) return lost.state === 'locked' || lost.state === 'live' ? lost.state : 'failed';
+  return ever || lane.lost[source].length ? 'no_picture' : 'none';
+}
+
+/** What of the item at a moment is not as it was sent, in words. @param {Item[]} items @param {number} now */
+function trouble(items, now) {
+  const item = items.find((i) => now >= i.part.start && now < i.part.end);
+  if (item?.fault.value) return t(`playback.fault.${item.fault.value}`);
+  const gap = item?.part.gaps.find((g) => now >= g.start && now < g.end && DAMAGE.includes(g.reason));
+  return gap ? t(`playback.gap.${gap.reason}`, { source: t(`playback.source.${item?.part.source}`) }) : '';
+}
+
 /** @param {Item[]} items @param {string} state @param {number} now */
 function sentence(items, state, now) {
-  if (state === 'picture') return '';
-  const item = items.find((i) => now >= i.part.start && now < i.part.end);
-  if (state === 'fault') {
-    const fault = item?.fault.value || 'unplayable';
-    return t(`playback.fault.${item?.part.sealed && fault === 'unplayable' ? 'sealed' : fault}`);
-  }
-  return t(`playback.tile.${state}`);
+  return state === 'picture' || state === 'fault' ? trouble(items, now) : t(`playback.tile.${state}`);
+}
+
+/** What is wrong with the sound while the picture is fine. @param {Item[]} sounds @param {Lane} lane @param {number} now */
+function soundSentence(sounds, lane, now) {
+  const lost = within(lane.lost.mic, now) && !sounds.some((i) => now >= i.part.start && now < i.part.end);
+  return lost ? t('playback.tile.no_sound') : trouble(sounds, now);
 }
 
 /** Mute, listen to alone, volume. @param {Scope} scope @param {Player} player @param {Lane} lane */
 function soundControls(scope, player, lane) {
-  if (lane.parts.mic.length === 0) return scope.text(h('span', { class: 'hint' }), 'playback.no_sound');
+  if (lane.parts.mic.length + lane.lost.mic.length === 0) return scope.text(h('span', { class: 'hint' }), 'playback.no_sound');
   const toggle = (/** @type {import('../lib/signal.js').Signal<ReadonlySet<string>>} */ set) => {
     const next = new Set(set.peek());
     if (!next.delete(lane.identity)) next.add(lane.identity);

@@ -31,13 +31,16 @@ export function playbackScreen(access) {
   /** @type {Scope | null} */
   let shown = null;
   const open = async (/** @type {number} */ at) => {
-    const found = await access.manifest().catch((/** @type {unknown} */ e) => (e instanceof ApiError ? e.status : 0));
+    const found = await access.manifest().catch((/** @type {unknown} */ e) => (e instanceof ApiError ? e : new ApiError(0)));
     shown?.stop();
     shown = new Scope();
-    content.replaceChildren(typeof found === 'number'
-      ? accessCard(shown, access, found, () => open(at))
-      : recordingView(shown, access, found, at, open));
+    content.replaceChildren(found instanceof ApiError ? refused(shown, found, at) : recordingView(shown, access, found, at, open));
   };
+  /** @type {(inside: Scope, error: ApiError, at: number) => HTMLElement} */
+  const refused = (inside, error, at) => accessCard(inside, access, error, (another) => {
+    if (another) content.replaceChildren(refused(inside, another, at));
+    else open(at);
+  });
   open(momentInLink());
   scope.onStop(() => shown?.stop());
   const element = h('main', { class: 'playback', 'data-testid': 'page-playback' },
@@ -59,13 +62,17 @@ function recordingView(scope, access, manifest, at, onReload) {
   const recording = recordingModel(manifest);
   const closed = signal(false);
   const news = signal(false);
-  // A file that does not play may be a right that has ended.
   const ask = () => access.manifest().then((m) => {
     news.value = recording.live && (m.state !== 'live' || (m.segments ?? []).filter((s) => s.state === 'final').length > recording.parts.length);
   }, (e) => {
     closed.value = e instanceof ApiError && [401, 403].includes(e.status);
   });
-  const player = new Player(scope, recording, { url: (file) => access.file(file), onFault: ask });
+  const why = async (/** @type {string} */ file) => {
+    const fault = await access.fault(file);
+    if (fault === 'closed') closed.value = true; // the right to see it has ended
+    return fault;
+  };
+  const player = new Player(scope, recording, { url: (file) => access.file(file), why });
   player.seek(at);
   if (recording.live) scope.every(ask, LIVE_POLL);
   scope.every(() => {
@@ -74,12 +81,12 @@ function recordingView(scope, access, manifest, at, onReload) {
   const element = h('div', { class: 'play-view', 'data-testid': 'play-view', 'data-state': manifest.state });
   element.append(
     heading(scope, recording),
-    notices(scope, recording, { news, onReload: () => onReload(player.position.peek()) }),
-    closedNotice(scope, access, closed, player),
+    notices(scope, recording, player, { news, onReload: () => onReload(player.position.peek()) }),
+    closedNotice(scope, access, closed, player, () => onReload(player.position.peek())),
     h('div', { class: 'play-main' },
       h('div', { class: 'play-left' }, playbackStage(scope, player, recording), transport(scope, player, element), timeAxis(scope, player, recording)),
       eventList(scope, player, recording)),
-    filesPanel(scope, access, recording),
+    filesPanel(scope, access, recording, player),
     scope.text(h('p', { class: 'hint' }), 'playback.keys'));
   return element;
 }
@@ -103,11 +110,14 @@ function heading(scope, { manifest, length, lanes }) {
   return h('div', { class: 'play-head' }, h('div', {}, title, about), badges);
 }
 
-/** What one must know before one looks. @param {Scope} scope @param {Recording} recording @param {{news: import('../lib/signal.js').Signal<boolean>, onReload: () => void}} options */
-function notices(scope, { manifest, live, parts }, { news, onReload }) {
+/** What one must know before one looks. @param {Scope} scope @param {Recording} recording @param {Player} player @param {{news: import('../lib/signal.js').Signal<boolean>, onReload: () => void}} options */
+function notices(scope, { manifest, live }, player, { news, onReload }) {
   const box = h('div', { class: 'play-notices' });
-  const say = (/** @type {string} */ key, /** @type {string} */ testid) => box.append(
-    h('div', { class: 'failure', 'data-testid': testid }, icon('warning'), scope.text(h('p'), key)));
+  const say = (/** @type {string} */ key, /** @type {string} */ testid) => {
+    const said = h('div', { class: 'failure', 'data-testid': testid }, icon('warning'), scope.text(h('p'), key));
+    box.append(said);
+    return said;
+  };
   if (live) {
     const reload = button(scope, { testid: 'show-news', words: 'playback.show_news', act: onReload });
     scope.effect(() => {
@@ -118,14 +128,21 @@ function notices(scope, { manifest, live, parts }, { news, onReload }) {
   if (manifest.state === 'recovered') say('playback.recovered', 'play-recovered');
   if (manifest.state === 'locked' || (manifest.segments ?? []).some((s) => s.state === 'locked')) say('playback.locked', 'play-locked');
   if ((manifest.segments ?? []).some((s) => s.state === 'failed') || manifest.state === 'failed') say('playback.incomplete', 'play-incomplete');
-  if (parts.some((p) => p.sealed)) box.append(scope.text(h('p', { class: 'hint' }), 'playback.sealed'));
+  for (const fault of /** @type {const} */ (['missing', 'sealed', 'damaged'])) {
+    const said = say(`playback.${fault}`, `play-${fault}`);
+    said.setAttribute('role', 'status');
+    scope.effect(() => {
+      said.hidden = !player.faults.value.has(fault);
+    });
+  }
   return box;
 }
 
-/** The right to see it has ended while the page was open. @param {Scope} scope @param {RecordingAccess} access @param {import('../lib/signal.js').Signal<boolean>} closed @param {Player} player */
-function closedNotice(scope, access, closed, player) {
+/** The right to see it has ended while the page was open. @param {Scope} scope @param {RecordingAccess} access @param {import('../lib/signal.js').Signal<boolean>} closed @param {Player} player @param {() => void} onGone */
+function closedNotice(scope, access, closed, player, onGone) {
   const box = h('div', { class: 'failure', role: 'alert', 'data-testid': 'play-closed' }, icon('warning'),
-    h('div', { class: 'failure-text' }, scope.text(h('p'), 'playback.access.ended'), signInForm(scope, access, () => {
+    h('div', { class: 'failure-text' }, scope.text(h('p'), 'playback.access.ended'), signInForm(scope, access, (error) => {
+      if (error) return onGone();
       closed.value = false;
       player.retry();
     })));
