@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/pion/ice/v4"
@@ -143,22 +144,45 @@ func listenMedia(local netip.AddrPort, public []sfu.PublicAddress, log *slog.Log
 	return muxconn.Listen(local, cfg)
 }
 
-// openMedia opens one UDP socket an address for media.
-func (n *network) openMedia(c config.Config, log *slog.Logger) error {
+// portTries is how often the kernel is asked for a media port: what it chooses is
+// free at one address, and may be taken at another.
+const portTries = 10
+
+// listenEverywhere opens one media socket an address, all with the same port,
+// also when the kernel chooses it.
+func (n *network) listenEverywhere(port uint16, log *slog.Logger) (conns []*muxconn.Conn, err error) {
+	for range portTries {
+		conns, err = n.listenOnce(port, log)
+		if port != 0 || !errors.Is(err, syscall.EADDRINUSE) {
+			break
+		}
+	}
+	return conns, err
+}
+
+func (n *network) listenOnce(port uint16, log *slog.Logger) ([]*muxconn.Conn, error) {
 	var conns []*muxconn.Conn
-	var muxes []ice.UDPMux
-	port := uint16(c.Media.UDPPort)
 	for _, a := range n.addresses {
 		conn, err := listenMedia(netip.AddrPortFrom(a, port), n.public, log)
 		if err != nil {
 			for _, c := range conns {
 				_ = c.Close()
 			}
-			return fmt.Errorf("media.udp_port %d: %w", c.Media.UDPPort, err)
+			return nil, err
 		}
-		port = conn.LocalAddr().(*net.UDPAddr).AddrPort().Port() // the same everywhere, also when the kernel chose it
+		port = conn.LocalAddr().(*net.UDPAddr).AddrPort().Port()
 		conns = append(conns, conn)
 	}
+	return conns, nil
+}
+
+// openMedia opens one UDP socket an address for media.
+func (n *network) openMedia(c config.Config, log *slog.Logger) error {
+	conns, err := n.listenEverywhere(uint16(c.Media.UDPPort), log)
+	if err != nil {
+		return fmt.Errorf("media.udp_port %d: %w", c.Media.UDPPort, err)
+	}
+	var muxes []ice.UDPMux
 	group, err := muxconn.NewGroup(conns...)
 	if err != nil {
 		return err
