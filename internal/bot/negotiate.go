@@ -96,13 +96,11 @@ func (b *Bot) onState(state webrtc.PeerConnectionState) {
 	}
 }
 
-// report tells the server what was decoded: what arrived, in our case.
+// report tells the server what was decoded: what arrived, in our case. Like a
+// page it tells of who sits there now: the server takes no endless list.
 func (b *Bot) report() signaling.Report {
 	report := signaling.Report{Decoded: map[string]signaling.Decoded{}}
-	for _, track := range b.peer.tracks() {
-		if track.ID == "" {
-			continue
-		}
+	for _, track := range b.peer.seated() {
 		decoded := signaling.Decoded{Lost: int64(track.Lost)}
 		switch {
 		case b.cfg.Idle:

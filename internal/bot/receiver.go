@@ -1,6 +1,8 @@
 package bot
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -247,16 +249,33 @@ func startsKeyframe(payload []byte) bool {
 	return len(payload) > offset && payload[offset]&1 == 0
 }
 
+// lines returns all receive-only m-lines.
+func (p *peer) lines() []*receiver {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Collect(maps.Values(p.receivers))
+}
+
+// seated returns the counts of the tracks that sit on the m-lines now: no more
+// than there are m-lines, however many came and went. Without RepairTimes.
+func (p *peer) seated() []TrackStats {
+	var now []TrackStats
+	for _, r := range p.lines() {
+		r.mu.Lock()
+		if s := r.tracks[r.current]; s != nil && s.ID != "" {
+			seated := *s
+			seated.RepairTimes = nil // goes on being written
+			now = append(now, seated)
+		}
+		r.mu.Unlock()
+	}
+	return now
+}
+
 // tracks returns a copy of all counts, by m-line and in order of appearance.
 func (p *peer) tracks() []TrackStats {
-	p.mu.Lock()
-	receivers := make([]*receiver, 0, len(p.receivers))
-	for _, r := range p.receivers {
-		receivers = append(receivers, r)
-	}
-	p.mu.Unlock()
 	var all []TrackStats
-	for _, r := range receivers {
+	for _, r := range p.lines() {
 		r.mu.Lock()
 		for _, id := range r.order {
 			s := *r.tracks[id]

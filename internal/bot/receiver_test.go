@@ -1,6 +1,7 @@
 package bot
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -66,6 +67,25 @@ func TestASeatThatChangesHandsCountsForTheNewTrack(t *testing.T) {
 	feed(r, time.Now(), 3, 4, 5)
 	if first, second := r.tracks["first"], r.tracks["second"]; first.Packets != 2 || second.Packets != 3 {
 		t.Errorf("got %d and %d packets, want 2 and 3", first.Packets, second.Packets)
+	}
+}
+
+func TestAReportTellsOnlyOfWhoSitsThereNow(t *testing.T) {
+	p := &peer{receivers: map[string]*receiver{}}
+	for n := range 1000 { // visits
+		p.assign("0", fmt.Sprintf("track-%d", n))
+		feed(p.receivers["0"], time.Now(), uint16(2*n+1), uint16(2*n+2))
+	}
+	b := &Bot{peer: p}
+	if got := b.report().Decoded; len(got) != 1 || got["track-999"].Samples != 2*960 {
+		t.Errorf("after a thousand visits it tells of %d tracks", len(got))
+	}
+	if got := len(p.tracks()); got != 1000 {
+		t.Errorf("%d tracks are counted", got)
+	}
+	p.assign("0", "")
+	if got := b.report().Decoded; len(got) != 0 {
+		t.Errorf("an empty seat is reported: %v", got)
 	}
 }
 
