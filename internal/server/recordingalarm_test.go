@@ -65,6 +65,20 @@ func TestWhatTheRecorderSaysReachesTheCall(t *testing.T) {
 	}
 }
 
+func TestAFillingDiskHurriesTheCopies(t *testing.T) {
+	hurried := 0
+	a := &recordingAlarm{
+		next: event.Func(func(event.Event) {}), number: func(e event.Event) event.Event { return e },
+		space: func() { hurried++ }, log: slog.New(slog.DiscardHandler), events: make(chan event.Event, 1),
+	}
+	for _, typ := range []event.Type{event.RecordingSpace, event.RecordingReady, event.RecordingFailed} {
+		a.Emit(event.Event{Type: typ})
+	}
+	if hurried != 1 {
+		t.Errorf("%d times", hurried)
+	}
+}
+
 func TestAnAlarmNeverBlocksTheRecorder(t *testing.T) {
 	a := &recordingAlarm{
 		next: event.Func(func(event.Event) {}), number: func(e event.Event) event.Event { return e },
