@@ -29,8 +29,8 @@ const (
 	Firefox  Kind = "firefox"
 )
 
-// Options of a Browser. The zero value is a Chromium with a fake camera and
-// microphone, allowed to use them, in English.
+// Options of a Browser. The zero value is a Chromium with a fake camera, of ten
+// pictures a second, and microphone, allowed to use them, in English.
 type Options struct {
 	Kind Kind
 	// DenyPermissions refuses camera and microphone.

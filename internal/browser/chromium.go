@@ -45,7 +45,8 @@ func chromiumArgs(o Options, profile string) []string {
 	case o.DenyPermissions:
 		args = append(args, "--use-fake-device-for-media-stream", "--deny-permission-prompts")
 	default:
-		args = append(args, "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+		// Half of Chromium's own rate: pictures are what costs tests most.
+		args = append(args, "--use-fake-device-for-media-stream=fps=10", "--use-fake-ui-for-media-stream")
 	}
 	var rules []string
 	for _, host := range o.Hosts {
