@@ -110,7 +110,7 @@ func (l *Lab) Close() error {
 		l.wire = nil
 	}
 	for _, n := range l.namespaces() {
-		if _, err := os.Stat("/run/netns/" + string(n)); err == nil {
+		if n.exists() {
 			errs = append(errs, n.remove())
 		}
 	}

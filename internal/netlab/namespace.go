@@ -164,9 +164,17 @@ func sweep(ctx context.Context) error {
 		if pid, err := strconv.Atoi(owner); err != nil || alive(pid) {
 			continue
 		}
-		errs = append(errs, Namespace(name).remove())
+		n := Namespace(name)
+		if err := n.remove(); err != nil && n.exists() { // or another lab has removed it
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
+}
+
+func (n Namespace) exists() bool {
+	_, err := os.Stat(filepath.Join("/run/netns", string(n)))
+	return err == nil
 }
 
 func alive(pid int) bool {

@@ -31,6 +31,7 @@ func TestCallsOutliveTheirTCPConnection(t *testing.T) {
 		{"tls443", "goes silent", "drop", Firefox},
 	} {
 		t.Run(fmt.Sprintf("%s %s %s", c.profile, c.how, c.kind), func(t *testing.T) {
+			t.Parallel()
 			r, err := open(t, b, c.profile).cutTCP(t.Context(), c.kind, c.rule)
 			if err != nil {
 				t.Fatal(err)

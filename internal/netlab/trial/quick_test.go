@@ -51,7 +51,9 @@ func open(t *testing.T, b *builder, profile string) *Site {
 	return s
 }
 
-// TestCallsInHardNetworks is one test, since it builds the programs once.
+// TestCallsInHardNetworks is one test, since it builds the programs once. Some
+// networks are tried at a time, which know nothing of each other; the one whose
+// ten seconds are counted comes first, alone.
 func TestCallsInHardNetworks(t *testing.T) {
 	if err := netlab.Check(); err != nil {
 		t.Fatal(err)
@@ -62,6 +64,7 @@ func TestCallsInHardNetworks(t *testing.T) {
 		"symmetric": netlab.PathUDP, "udpblock": netlab.PathICETCP, "tls443": netlab.PathTURNS, "v6broken": netlab.PathUDP,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := open(t, b, name)
 			for _, kind := range []Kind{Pion, Chromium, Firefox} {
 				t.Run(string(kind), func(t *testing.T) {
@@ -82,18 +85,23 @@ func TestCallsInHardNetworks(t *testing.T) {
 		})
 	}
 	t.Run("rebind", func(t *testing.T) {
+		t.Parallel()
 		s := open(t, b, "rebind")
 		for _, kind := range []Kind{Pion, Chromium, Firefox} {
 			t.Run(string(kind), func(t *testing.T) { goesOn(t, s, kind) })
 		}
 	})
 	t.Run("handover", func(t *testing.T) {
+		t.Parallel()
 		s := open(t, b, "handover")
 		for _, kind := range []Kind{Chromium, Firefox} {
 			t.Run(string(kind), func(t *testing.T) { goesOn(t, s, kind) })
 		}
 	})
-	t.Run("intercept", func(t *testing.T) { onlyHTTP(t, b) })
+	t.Run("intercept", func(t *testing.T) {
+		t.Parallel()
+		onlyHTTP(t, b)
+	})
 	t.Run("unreachable", func(t *testing.T) { verdicts(t, b) })
 }
 
