@@ -42,6 +42,7 @@ func (p *person) accessible(name string) {
 }
 
 func TestNoPageBreaksWCAG(t *testing.T) {
+	t.Parallel()
 	source := axe(t)
 	l := start(t, nil)
 	b := browser.Start(t, browser.Options{})

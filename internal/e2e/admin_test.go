@@ -15,6 +15,7 @@ import (
 )
 
 func TestTheAdministratorSeesBothSidesOfACall(t *testing.T) {
+	t.Parallel()
 	l := start(t, func(c *config.Config) { c.Media.Timeout = 3 * time.Second })
 	b := browser.Start(t, browser.Options{})
 	doctor := l.enter(b, "room", "Dr.Weiss", auth.RoleDoctor)

@@ -11,6 +11,7 @@ import (
 )
 
 func TestTwoPeopleSeeAndHearEachOther(t *testing.T) {
+	t.Parallel()
 	for name, kinds := range map[string][2]browser.Kind{
 		"chromium and chromium": {browser.Chromium, browser.Chromium},
 		"chromium and firefox":  {browser.Chromium, browser.Firefox},

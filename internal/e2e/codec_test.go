@@ -13,6 +13,7 @@ import (
 )
 
 func TestOtherCodecsAreForwardedAndRecorded(t *testing.T) {
+	t.Parallel()
 	b := browser.Start(t, browser.Options{})
 	for codec, ending := range map[string]string{"vp9": ".webm", "av1": ".webm", "h264": ".mkv"} {
 		t.Run(codec, func(t *testing.T) {

@@ -173,6 +173,7 @@ func wayless() map[string]struct {
 }
 
 func TestACallThatNeverConnectsIsNamed(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []browser.Kind{browser.Chromium, browser.Firefox} {
 		t.Run(string(kind), func(t *testing.T) {
 			b := browser.Start(t, browser.Options{Kind: kind})
@@ -211,6 +212,7 @@ func TestACallThatNeverConnectsIsNamed(t *testing.T) {
 }
 
 func TestMediaThatNeverComesIsNamed(t *testing.T) {
+	t.Parallel()
 	mute, muteHook := startHooked(t, nil)
 	dark, darkHook := startHooked(t, nil)
 	doctor := dark.bot("room", "doctor", auth.RoleDoctor, nil)

@@ -78,6 +78,7 @@ type forcedCode struct {
 }
 
 func TestEveryFailureOfASessionIsNamedToAll(t *testing.T) {
+	t.Parallel()
 	b := browser.Start(t, browser.Options{})
 	for name, test := range sessionCodes() {
 		t.Run(name, func(t *testing.T) {
@@ -335,6 +336,7 @@ func untilTheDoctorDoes(f *forced, e event.Event) {
 }
 
 func TestAPageThatIsClosedIsNoFailure(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []browser.Kind{browser.Chromium, browser.Firefox} {
 		t.Run(string(kind), func(t *testing.T) {
 			l, hook := startHooked(t, func(c *config.Config) { c.Signaling.ResumeWindow = time.Second })

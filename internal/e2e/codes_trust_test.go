@@ -50,6 +50,7 @@ func secured(t *testing.T, authority *certs.Authority, port string) func(*config
 }
 
 func TestACertificateThatIsNotTrustedIsNamed(t *testing.T) {
+	t.Parallel()
 	warnings := map[browser.Kind]string{
 		browser.Chromium: "document.body.innerText.includes('ERR_CERT_AUTHORITY_INVALID')",
 		browser.Firefox:  "document.documentURI.startsWith('about:certerror')",

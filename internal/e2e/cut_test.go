@@ -120,6 +120,7 @@ func stateIs(state string) string {
 }
 
 func TestAReloadComesBackWithoutAClickAndWithOneTile(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []browser.Kind{browser.Chromium, browser.Firefox} {
 		t.Run(string(kind), func(t *testing.T) {
 			l := start(t, nil)

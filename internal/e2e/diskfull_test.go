@@ -25,6 +25,7 @@ const kib = 1 << 10
 // what is not recorded any more, talk on, and everything is recorded again when
 // there is space. What was recorded until then is whole.
 func TestADiskThatFillsUpInMidCall(t *testing.T) {
+	t.Parallel()
 	disk := mountDisk(t, "256M")
 	l, hook := startHooked(t, func(c *config.Config) {
 		c.Data = disk.dir

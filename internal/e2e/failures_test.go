@@ -104,6 +104,7 @@ const busy = `navigator.mediaDevices.getUserMedia = async () => {
 };`
 
 func TestADeviceThatCannotBeHadIsNamed(t *testing.T) {
+	t.Parallel()
 	l, hook := startHooked(t, nil)
 	onlyCam := jwt.MapClaims{"grants": []string{"publish.video", "subscribe"}}
 	onlyMic := jwt.MapClaims{"grants": []string{"publish.audio", "subscribe"}}
@@ -143,6 +144,7 @@ func TestADeviceThatCannotBeHadIsNamed(t *testing.T) {
 }
 
 func TestAPageWithoutHTTPSIsNamed(t *testing.T) {
+	t.Parallel()
 	l, hook := startHooked(t, nil)
 	b := browser.Start(t, browser.Options{Args: []string{"--host-resolver-rules=MAP clinic.test 127.0.0.1"}})
 	base := strings.Replace(l.url, "127.0.0.1", "clinic.test", 1)
@@ -153,6 +155,7 @@ func TestAPageWithoutHTTPSIsNamed(t *testing.T) {
 }
 
 func TestABrowserThatCannotCallIsNamed(t *testing.T) {
+	t.Parallel()
 	l, hook := startHooked(t, nil)
 	b := browser.Start(t, browser.Options{})
 	const old = `delete window.RTCPeerConnection;`
@@ -202,6 +205,7 @@ func framable(r *http.Response) error {
 }
 
 func TestAFrameThatKeepsTheCameraBackIsNamed(t *testing.T) {
+	t.Parallel()
 	l, hook := startHooked(t, nil)
 	b := browser.Start(t, browser.Options{})
 	for name, frame := range map[string]string{

@@ -14,6 +14,7 @@ import (
 )
 
 func TestThreePeopleAndAScreen(t *testing.T) {
+	t.Parallel()
 	l := start(t, nil)
 	b := browser.Start(t, browser.Options{Args: []string{"--auto-accept-this-tab-capture"}})
 	people := []*person{

@@ -68,6 +68,7 @@ func startSecure(t *testing.T, authority *certs.Authority) *lab {
 }
 
 func TestBrowsersTrustTheLocalCAAndCallOverTLSAlone(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []browser.Kind{browser.Chromium, browser.Firefox} {
 		t.Run(string(kind), func(t *testing.T) {
 			dir, authority := localCA(t)
@@ -105,6 +106,7 @@ func TestBrowsersTrustTheLocalCAAndCallOverTLSAlone(t *testing.T) {
 }
 
 func TestBrowsersRefuseWhatTheLocalCAMayNotVouchFor(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []browser.Kind{browser.Chromium, browser.Firefox} {
 		t.Run(string(kind), func(t *testing.T) {
 			dir, authority := localCA(t)

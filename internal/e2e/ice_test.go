@@ -14,6 +14,7 @@ import (
 // TestBrowsersCallAnICELiteServer has the server answer checks only. The other
 // side of a call is a Pion client. The network lab tries every path.
 func TestBrowsersCallAnICELiteServer(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		kind        browser.Kind
 		path, relay string
@@ -45,6 +46,7 @@ func TestBrowsersCallAnICELiteServer(t *testing.T) {
 // sound. What little the server reports is enough for the page not to take the
 // path for dead.
 func TestAMutedPageKeepsItsPath(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []browser.Kind{browser.Chromium, browser.Firefox} {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()

@@ -79,6 +79,7 @@ type journalAnswer struct {
 }
 
 func TestACallLeavesATimelineOfBothSidesAndADump(t *testing.T) {
+	t.Parallel()
 	l := start(t, nil)
 	chromium := browser.Start(t, browser.Options{})
 	people := []*person{
@@ -171,6 +172,7 @@ func (l *lab) eventually(what string, ok func() bool) {
 }
 
 func TestTheNumberOnThePageIsThatOfTheWebhookAndFindsTheTimeline(t *testing.T) {
+	t.Parallel()
 	l, hook := startHooked(t, nil)
 	p := l.visit(browser.Start(t, browser.Options{DenyPermissions: true}), "room", "patient", auth.RolePatient, browser.PageOptions{})
 	p.WaitVisible("incident")

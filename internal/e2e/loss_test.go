@@ -41,7 +41,22 @@ func manyPackets(t *testing.T, c *bot.Config) {
 // have another one.
 const payloadVP8 = 96
 
-func TestLossOnTheWayInIsRepairedWithFewRequests(t *testing.T) {
+// TestLossIsRepaired holds its calls at the same time: bots take little, and
+// nothing else runs meanwhile.
+func TestLossIsRepaired(t *testing.T) {
+	for name, repaired := range map[string]func(*testing.T){
+		"on the way in with few requests": lossOnTheWayIn,
+		"on the way out from the cache":   lossOnTheWayOut,
+		"on both ways without duplicates": lossOnBothWays,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			repaired(t)
+		})
+	}
+}
+
+func lossOnTheWayIn(t *testing.T) {
 	l := start(t, nil)
 	var mu sync.Mutex
 	lost := map[uint16]bool{}
@@ -93,7 +108,7 @@ func TestLossOnTheWayInIsRepairedWithFewRequests(t *testing.T) {
 	}
 }
 
-func TestLossOnTheWayOutIsRepairedFromTheCache(t *testing.T) {
+func lossOnTheWayOut(t *testing.T) {
 	l := start(t, nil)
 	l.bot("room", "patient", auth.RolePatient, func(c *bot.Config) { manyPackets(t, c) })
 	doctor := l.bot("room", "doctor", auth.RoleDoctor, func(c *bot.Config) { c.Socket = badSocket(t, 2, nil) })
@@ -121,7 +136,7 @@ func TestLossOnTheWayOutIsRepairedFromTheCache(t *testing.T) {
 	}
 }
 
-func TestLossOnBothWaysIsRepairedWithoutDuplicates(t *testing.T) {
+func lossOnBothWays(t *testing.T) {
 	l := start(t, nil)
 	l.bot("room", "patient", auth.RolePatient, func(c *bot.Config) { c.Socket = badSocket(t, 3, nil); manyPackets(t, c) })
 	doctor := l.bot("room", "doctor", auth.RoleDoctor, func(c *bot.Config) { c.Socket = badSocket(t, 4, nil) })

@@ -76,6 +76,7 @@ func (p *person) hasAll(testids ...string) {
 }
 
 func TestPagesBeforeACallLookRight(t *testing.T) {
+	t.Parallel()
 	l := start(t, nil)
 	b := browser.Start(t, browser.Options{})
 
@@ -101,6 +102,7 @@ func TestPagesBeforeACallLookRight(t *testing.T) {
 }
 
 func TestACallLooksRightOnADeskAndOnAPhone(t *testing.T) {
+	t.Parallel()
 	l := start(t, func(c *config.Config) { c.Calls.WaitingRoom = "patients" })
 	b := browser.Start(t, browser.Options{})
 	doctor := l.visit(b, "room", "Dr.Weiss", auth.RoleDoctor, browser.PageOptions{})
@@ -143,6 +145,7 @@ func TestACallLooksRightOnADeskAndOnAPhone(t *testing.T) {
 }
 
 func TestAFailureIsSaidInWordsOnThePage(t *testing.T) {
+	t.Parallel()
 	l := start(t, nil)
 	b := browser.Start(t, browser.Options{DenyPermissions: true})
 	p := l.visit(b, "room", "patient", auth.RolePatient, browser.PageOptions{})
@@ -188,6 +191,7 @@ func TestTheSelfTestTriesEveryWayAndTheClinicHearsOfIt(t *testing.T) {
 }
 
 func TestTheSelfTestWithoutALinkSaysWhatItCannotTry(t *testing.T) {
+	t.Parallel()
 	l := start(t, nil)
 	p := l.look(browser.Start(t, browser.Options{NoDevices: true}), "selftest", "/selftest", phone)
 	p.hasAll("page-selftest", "selftest-no-link", "check-udp")

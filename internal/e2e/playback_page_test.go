@@ -280,6 +280,7 @@ func (p *person) hearsOnly(identity string) {
 }
 
 func TestThePlaybackPageLooksRight(t *testing.T) {
+	t.Parallel()
 	l := start(t, nil)
 	call := l.recordCall(testmedia.LargeCamera)
 	b := browser.Start(t, browser.Options{})

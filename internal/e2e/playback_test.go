@@ -25,6 +25,7 @@ const talkTime = 6 * time.Second
 const seekTolerance = 0.3
 
 func TestEveryFileOfARecordedCallSeeksInBothBrowsers(t *testing.T) {
+	t.Parallel()
 	l := start(t, nil)
 	browsers := []*browser.Browser{
 		browser.Start(t, browser.Options{}), browser.Start(t, browser.Options{Kind: browser.Firefox}),

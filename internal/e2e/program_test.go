@@ -4,7 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"maps"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
@@ -20,17 +19,20 @@ import (
 // they are about: make soak.
 var soak = flag.Bool("soak", false, "run the tests of recording at full length")
 
-// buildProgram builds the program as it is shipped, or with the given flags of
-// go build.
+// buildProgram returns the program as it is shipped, or builds it with the given
+// flags of go build.
 func buildProgram(t *testing.T, flags ...string) string {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), "consilium")
-	cmd := exec.CommandContext(t.Context(), "go", append(append([]string{"build", "-o", binary}, flags...), "consilium/cmd/consilium")...)
 	if len(flags) == 0 {
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		binary, err := shippedProgram()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return binary
 	}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build the program: %v\n%s", err, out)
+	binary := filepath.Join(t.TempDir(), "consilium")
+	if err := build(t.Context(), binary, nil, flags...); err != nil {
+		t.Fatal(err)
 	}
 	return binary
 }

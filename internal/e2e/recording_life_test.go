@@ -42,6 +42,7 @@ func filesOf(m recorder.Manifest, identity string) (files []string) {
 }
 
 func TestAReconnectStaysInItsFileAndARejoinBeginsTheNext(t *testing.T) {
+	t.Parallel()
 	l := start(t, nil)
 	doctor := l.bot("room", "doctor", auth.RoleDoctor, nil)
 	patient := l.bot("room", "patient", auth.RolePatient, nil)
@@ -90,6 +91,7 @@ func (l *lab) wholeFiles(m recorder.Manifest) {
 // as they are connected, some never send: of those there is a line in the
 // manifest, and no file.
 func TestFiftyShortVisitsLeaveNoEmptyFile(t *testing.T) {
+	t.Parallel()
 	const visits, atOnce = 50, 4
 	l := start(t, func(c *config.Config) { c.Calls.LingerClean = 100 * time.Millisecond })
 	host := l.bot("room", "host", auth.RoleDoctor, nil)
@@ -167,6 +169,7 @@ func (l *lab) shortVisit(ctx context.Context, n int) error {
 // turned, because the header extension that would say so instead is not
 // negotiated (TestAnswersHaveNoOrientationNorRedundancy).
 func TestATelephoneThatIsTurnedStaysOneFile(t *testing.T) {
+	t.Parallel()
 	wide, err := testmedia.Camera()
 	if err != nil {
 		t.Fatal(err)

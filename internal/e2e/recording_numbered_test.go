@@ -22,15 +22,11 @@ const pictureTime = time.Second / testmedia.NumberedFPS
 // numbered are the clips of a participant who can be counted.
 func numbered(t *testing.T) map[media.Source]*testmedia.Clip {
 	t.Helper()
-	pictures, err := testmedia.NumberedPictures(t.Context(), numberedTime)
+	clips, err := numberedClips()
 	if err != nil {
 		t.Fatal(err)
 	}
-	beeps, err := testmedia.NumberedBeeps(t.Context(), numberedTime)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return map[media.Source]*testmedia.Clip{media.Camera: pictures, media.Microphone: beeps}
+	return clips
 }
 
 // meet lets participants who send numbered media into a room, and returns when

@@ -12,6 +12,7 @@ import (
 )
 
 func TestRelayOnlyCallsWorkOverUDPAndTCP(t *testing.T) {
+	t.Parallel()
 	for _, protocol := range []string{"udp", "tcp"} {
 		t.Run(protocol, func(t *testing.T) {
 			l := start(t, nil)
@@ -33,6 +34,7 @@ func TestRelayOnlyCallsWorkOverUDPAndTCP(t *testing.T) {
 }
 
 func TestBrowsersCallThroughTheRelayAlone(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []browser.Kind{browser.Chromium, browser.Firefox} {
 		for _, protocol := range []string{"udp", "tcp"} {
 			t.Run(string(kind)+" "+protocol, func(t *testing.T) {

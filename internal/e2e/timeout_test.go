@@ -135,6 +135,7 @@ func TestMediaCutInMidCallStallsAndResumes(t *testing.T) {
 }
 
 func TestWhoDecodesNothingIsReportedInward(t *testing.T) {
+	t.Parallel()
 	h := newHook(t)
 	l := start(t, hooked(h, 4*time.Second))
 	l.bot("room", "doctor", auth.RoleDoctor, nil)
@@ -146,6 +147,7 @@ func TestWhoDecodesNothingIsReportedInward(t *testing.T) {
 }
 
 func TestAHealthyMutedOrStillCallIsNotReported(t *testing.T) {
+	t.Parallel()
 	h := newHook(t)
 	l := start(t, hooked(h, 0))
 	doctor := l.bot("room", "doctor", auth.RoleDoctor, nil)

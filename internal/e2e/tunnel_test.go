@@ -19,6 +19,7 @@ import (
 const onlyHTTP = "none"
 
 func TestMediaGoesThroughTheWebSocketWhereOnlyHTTPPasses(t *testing.T) {
+	t.Parallel()
 	l := start(t, nil)
 	b := browser.Start(t, browser.Options{})
 	companion := l.enter(b, "room", "companion", auth.RoleCompanion)

@@ -66,6 +66,7 @@ func TestAPlayerThatComesFirstFillsWhenThePublisherComes(t *testing.T) {
 }
 
 func TestWHIPAndWHEPShareARoomWithBrowsers(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []browser.Kind{browser.Chromium, browser.Firefox} {
 		t.Run(string(kind), func(t *testing.T) {
 			l := start(t, nil)
@@ -83,6 +84,7 @@ func TestWHIPAndWHEPShareARoomWithBrowsers(t *testing.T) {
 }
 
 func TestACloseNotifyEndsAWHIPSession(t *testing.T) {
+	t.Parallel()
 	l := start(t, nil)
 	publisher := l.whip("room", "device")
 	l.must(publisher.WaitConnected(l.context(patience)))
