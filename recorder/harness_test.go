@@ -224,6 +224,15 @@ func run(t testing.TB, name string, args ...string) string {
 	return string(out)
 }
 
+// often is how often something is tried at random: a tenth in short tests, which
+// are for the race detector.
+func often(n int) int {
+	if testing.Short() {
+		return n / 10
+	}
+	return n
+}
+
 func near(t testing.TB, what string, got, want, tolerance float64) {
 	t.Helper()
 	if math.Abs(got-want) > tolerance {

@@ -184,7 +184,7 @@ func TestATornSpoolGivesEverythingBeforeTheTear(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i := range 500 { // of each of the two spools
+		for i := range often(500) { // of each of the two spools
 			cut := random.IntN(len(data))
 			got, out, err := finaliseBytes(t, name, data[:cut])
 			if err != nil {
@@ -214,7 +214,7 @@ func TestFlippedBitsNeverStopTheFinaliser(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for range 500 { // of each of the two spools
+		for range often(500) { // of each of the two spools
 			bad := bytes.Clone(data)
 			for range 3 {
 				bad[random.IntN(len(bad))] ^= 1 << random.IntN(8)

@@ -390,7 +390,7 @@ func TestSealedSpoolsDamagedAnywhereGiveWhatIsAuthentic(t *testing.T) {
 			genuine[string(b.data)] = true
 		}
 		// 500 of each kind for each of the two spools.
-		for i := range 1000 {
+		for i := range often(1000) {
 			bad, kept, what := data, 0.0, "cut"
 			if i%2 == 0 {
 				bad = data[:random.IntN(len(data))]
