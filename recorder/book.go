@@ -21,15 +21,23 @@ import (
 // segments of the same call share it.
 type book struct {
 	root    *os.Root
+	call    string
 	dir     string
-	changed func() // called when the manifest on disk is another one; may be nil
+	changed func()
+
+	loadMu sync.Mutex
+	loaded bool
+	fresh  bool            // when it was loaded nothing at all was there
+	taken  map[string]bool // stems of names of files that were there
 
 	mu       sync.Mutex
 	manifest Manifest
-	version  int  // of manifest, counts changes
-	saved    int  // the version on disk
-	closed   bool // final: what changes later is not written
-	size     int  // bytes of what was last written
+	version  int             // of manifest, counts changes
+	saved    int             // the version on disk
+	closed   bool            // final: what changes later is not written
+	goesOn   bool            // the call is being recorded
+	ours     map[string]bool // files that were begun since it was loaded
+	size     int             // bytes of what was last written
 	// notBefore is when a large manifest may be written again for a change that
 	// can wait. It is set as a write begins: who comes later finds it.
 	notBefore time.Time
@@ -53,29 +61,81 @@ func loadManifest(root *os.Root, dir string) (Manifest, error) {
 		return Manifest{}, fmt.Errorf("read manifest: %w", err)
 	}
 	if len(data) > maxManifestBytes {
-		return Manifest{}, fmt.Errorf("read manifest: larger than %d bytes", maxManifestBytes)
+		return Manifest{}, fmt.Errorf("read manifest: %w: larger than %d bytes", errBroken, maxManifestBytes)
 	}
 	return decodeManifest(data)
 }
 
-// openBook returns the book of a call's directory. Without a readable manifest
-// it begins with fresh; a broken one is kept aside.
-func openBook(root *os.Root, call string, fresh Manifest) (*book, error) {
-	b := &book{root: root, dir: path.Join(recordingsDir, call), version: 1}
-	m, err := loadManifest(root, b.dir)
+// newBook returns the book of a call's directory, which must be loaded. changed
+// is called when the manifest on disk is another one.
+func newBook(root *os.Root, call string, changed func()) *book {
+	return &book{
+		root: root, dir: path.Join(recordingsDir, call), call: call, changed: changed,
+		taken: make(map[string]bool), ours: make(map[string]bool),
+	}
+}
+
+// load reads the manifest unless that was done. Without one it begins with
+// fresh; one that is broken is kept aside. One that can't be read, or is of a
+// newer version, is an error and stays where it is.
+func (b *book) load(fresh Manifest) error {
+	b.loadMu.Lock()
+	defer b.loadMu.Unlock()
+	if b.loaded {
+		return nil
+	}
+	empty := true
+	for _, top := range []string{recordingsDir, spoolDir, quarantineDir} {
+		entries, err := fs.ReadDir(b.root.FS(), path.Join(top, b.call))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("list files: %w", err)
+		}
+		empty = empty && len(entries) == 0
+		for _, e := range entries {
+			b.taken[stem(e.Name())] = true
+		}
+	}
+	m, err := loadManifest(b.root, b.dir)
 	switch {
 	case err == nil:
-		b.manifest = m
 	case errors.Is(err, fs.ErrNotExist):
-		b.manifest = fresh
-	default:
-		broken := path.Join(b.dir, manifestName)
-		if e := root.Rename(broken, broken+".broken"); e != nil {
-			return nil, fmt.Errorf("%w; keep it aside: %w", err, e)
+		m = fresh
+	case errors.Is(err, errBroken):
+		if e := b.keepBroken(); e != nil {
+			return fmt.Errorf("%w; keep it aside: %w", err, e)
 		}
-		b.manifest = fresh
+		m = fresh
+	default:
+		return err
 	}
-	return b, nil
+	b.loaded, b.fresh = true, empty
+	b.update(func(now *Manifest) { *now = m })
+	return nil
+}
+
+// keepBroken renames a manifest that nobody can read.
+func (b *book) keepBroken() error {
+	name := path.Join(b.dir, manifestName)
+	aside := name + ".broken"
+	for n := 2; ; n++ {
+		if _, err := b.root.Lstat(aside); errors.Is(err, fs.ErrNotExist) {
+			return b.root.Rename(name, aside)
+		} else if err != nil {
+			return err
+		}
+		aside = fmt.Sprintf("%s.broken-%d", name, n)
+	}
+}
+
+// begin enters a segment under a name that no file of the call has or had, and
+// returns that.
+func (b *book) begin(s Segment, number int, extension string) (name string) {
+	b.update(func(m *Manifest) {
+		s.File = m.name(number, s.Source, extension, b.taken)
+		m.Segments = append(m.Segments, s)
+		b.ours[s.File] = true
+	})
+	return s.File
 }
 
 // update changes the manifest in memory.
@@ -168,10 +228,17 @@ func (b *book) write(data []byte) error {
 	if err := replaceFile(b.root, b.dir, manifestName, data); err != nil {
 		return err
 	}
-	if b.changed != nil {
-		b.changed()
-	}
+	b.changed()
 	return nil
+}
+
+// discard makes that nothing is written any more.
+func (b *book) discard() {
+	b.saveMu.Lock()
+	defer b.saveMu.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
 }
 
 // saveFinal signs the manifest, writes it and appends it to the chain. After a
@@ -182,6 +249,9 @@ func (b *book) saveFinal(c *chain, key ed25519.PrivateKey) error {
 	defer c.mu.Unlock()
 	b.saveMu.Lock()
 	defer b.saveMu.Unlock()
+	if err := c.find(); err != nil {
+		return err
+	}
 	b.mu.Lock()
 	place(b.manifest.Segments)
 	b.manifest.Previous = c.head
@@ -208,7 +278,7 @@ func (b *book) saveFinal(c *chain, key ed25519.PrivateKey) error {
 	return nil
 }
 
-// reopen makes a manifest one that is being written again.
+// reopen makes a manifest one that is being written again. concludeMu is held.
 func (b *book) reopen(change func(*Manifest)) {
 	b.update(func(m *Manifest) {
 		b.closed, m.Signature, m.Previous = false, nil, ""

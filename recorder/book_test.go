@@ -37,16 +37,15 @@ func bookOf(t *testing.T, n int) (*book, func() int) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = root.Close() })
-	b, err := openBook(root, testCall, Manifest{Version: ManifestVersion, Call: testCall})
-	if err != nil {
-		t.Fatal(err)
-	}
 	var mu sync.Mutex
 	writes := 0
-	b.changed = func() {
+	b := newBook(root, testCall, func() {
 		mu.Lock()
 		defer mu.Unlock()
 		writes++
+	})
+	if err := b.load(Manifest{Version: ManifestVersion, Call: testCall}); err != nil {
+		t.Fatal(err)
 	}
 	b.update(func(m *Manifest) {
 		for i := range n {

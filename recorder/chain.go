@@ -28,10 +28,12 @@ var chainLine = regexp.MustCompile(`^([0-9a-f]{64}) ([A-Za-z0-9._~-]{1,128})$`)
 // chain appends to the chain file. Its lock is held from reading the head to
 // appending what follows it; it is taken before any lock of a book.
 type chain struct {
-	root *os.Root
-	step func(name string) // as the recorder's
-	mu   sync.Mutex
-	head string // hash of the last line; "" if there is none
+	root  *os.Root
+	step  func(name string) // as the recorder's
+	mu    sync.Mutex
+	head  string // hash of the last line; "" if there is none
+	known bool   // that head is: not after a failed append
+	wrong error  // a line that is none, in the middle: `recordings verify` names it
 }
 
 // link is a line of the chain.
@@ -41,23 +43,44 @@ type link struct{ sum, call string }
 // its manifest is not settled yet and comes again.
 func openChain(root *os.Root, step func(string)) (*chain, error) {
 	c := &chain{root: root, step: step}
-	var whole int64
-	err := readChain(root, func(l link, end int64) {
-		c.head, whole = l.sum, end
-	})
-	if errors.Is(err, errTornChain) {
-		err = truncate(root, path.Join(recordingsDir, chainName), whole)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read chain of manifests: %w", err)
+	if err := c.find(); err != nil {
+		return nil, err
 	}
 	return c, nil
 }
 
-// errTornChain says that the last line is not whole.
-var errTornChain = errors.New("the last line is not whole")
+// find makes the head known. The lock is held.
+func (c *chain) find() error {
+	if c.known {
+		return nil
+	}
+	var whole int64
+	c.head = ""
+	err := readChain(c.root, func(l link, end int64) {
+		c.head, whole = l.sum, end
+	})
+	switch {
+	case errors.Is(err, errTornChain):
+		err = truncate(c.root, path.Join(recordingsDir, chainName), whole)
+	case errors.Is(err, errChainLine): // what comes must be recorded all the same
+		c.wrong, err = err, nil
+	}
+	if err != nil {
+		return fmt.Errorf("read chain of manifests: %w", err)
+	}
+	c.known = true
+	return nil
+}
 
-// readChain calls each for every line, with the place where it ends.
+var (
+	// errTornChain says that the last line is not whole.
+	errTornChain = errors.New("the last line is not whole")
+	// errChainLine says that a line was changed.
+	errChainLine = errors.New("not a line of a chain")
+)
+
+// readChain calls each for every line, with the place where it ends. It reads on
+// behind a line that is none; the error then wraps errChainLine.
 func readChain(root *os.Root, each func(l link, end int64)) error {
 	f, err := root.Open(path.Join(recordingsDir, chainName))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -69,10 +92,11 @@ func readChain(root *os.Root, each func(l link, end int64)) error {
 	defer f.Close()
 	r := bufio.NewReader(f)
 	var end int64
+	var wrong error
 	for n := 1; ; n++ {
 		line, err := r.ReadSlice('\n')
 		if errors.Is(err, io.EOF) && len(line) == 0 {
-			return nil
+			return wrong
 		}
 		if errors.Is(err, io.EOF) {
 			return errTornChain
@@ -80,17 +104,19 @@ func readChain(root *os.Root, each func(l link, end int64)) error {
 		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
 			return err
 		}
+		end += int64(len(line))
 		parts := chainLine.FindSubmatch(bytes.TrimSuffix(line, []byte("\n")))
 		if parts == nil {
-			return fmt.Errorf("line %d is not one of a chain", n)
+			wrong = fmt.Errorf("line %d: %w", n, errChainLine)
+			continue
 		}
-		end += int64(len(line))
 		each(link{string(parts[1]), string(parts[2])}, end)
 	}
 }
 
 // append adds a manifest and makes that durable.
 func (c *chain) append(sum, call string) error {
+	c.known = false // until all of it is on the disk
 	f, err := c.root.OpenFile(path.Join(recordingsDir, chainName), os.O_CREATE|os.O_RDWR, fileMode)
 	if err != nil {
 		return fmt.Errorf("open chain of manifests: %w", err)
@@ -114,7 +140,7 @@ func (c *chain) append(sum, call string) error {
 	if err != nil {
 		return fmt.Errorf("append to chain of manifests: %w", err)
 	}
-	c.head = sum
+	c.head, c.known = sum, true
 	return nil
 }
 

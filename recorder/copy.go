@@ -93,7 +93,7 @@ func copySegment(ctx context.Context, dir, id string, s Segment, to *os.Root, se
 
 // copyChecked writes a file of which the checksum is known.
 func copyChecked(ctx context.Context, to *os.Root, name string, from io.Reader, want string) error {
-	temp := "." + name + ".tmp"
+	temp := tempName(name)
 	f, err := createFile(to, temp)
 	if err != nil {
 		return err

@@ -145,7 +145,7 @@ func lockUnerased(root *os.Root) (unlock func(), err error) {
 // be nil. lock is held for the renaming.
 func placeFile(root *os.Root, dir, name string, wrap func(io.Writer) (io.WriteCloser, error), write func(io.Writer) error,
 	lock func() (unlock func(), err error)) (Exported, error) {
-	temp := path.Join(dir, "."+name+".tmp")
+	temp := path.Join(dir, tempName(name))
 	file, err := createFile(root, temp)
 	if err != nil {
 		return Exported{}, err

@@ -77,7 +77,7 @@ func (f finaliser) run(ctx context.Context, spoolPath, dir string, known *spoolH
 		stored, other = name+f.sealer.Extension(), name
 		result.sealed = &Sealed{Scheme: f.sealer.Scheme(), File: stored}
 	}
-	temp := path.Join(dir, "."+stored+".tmp")
+	temp := path.Join(dir, tempName(stored))
 	if err := f.writeFile(ctx, src, temp, plan, &result); err != nil {
 		_ = f.root.Remove(temp)
 		return result, fmt.Errorf("write %s: %w", result.name, err)
@@ -145,6 +145,9 @@ func planFile(ctx context.Context, src io.ReadSeeker, name string, known *spoolH
 	result.damage, result.insertedMS = s.reader.damage, s.insertedMS
 	if plan.blocks == 0 && s.reader.header == nil && result.damage > 0 {
 		return nil, result, fmt.Errorf("%w: not a spool", ErrDamaged)
+	}
+	if plan.blocks == 0 && s.skipped > 0 { // somebody may do better than we can
+		return nil, result, fmt.Errorf("%w: none of its %d frames can be decoded", ErrDamaged, s.skipped)
 	}
 	if plan.blocks == 0 {
 		return nil, result, errNoFrames

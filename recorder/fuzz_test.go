@@ -96,7 +96,7 @@ func FuzzManifest(f *testing.F) {
 			}
 		}
 		place(m.Segments)
-		m.name(1, media.Microphone, ".webm")
+		m.name(1, media.Microphone, ".webm", nil)
 		if _, err := m.encode(); err != nil {
 			var unsupported *json.UnsupportedValueError
 			if !errors.As(err, &unsupported) {

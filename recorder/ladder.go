@@ -94,7 +94,7 @@ func (r *Recorder) finalise(b *book, id, spool string, state State) error {
 			}
 		}
 		err := r.finaliseNow(b, id, spool, state)
-		if err == nil || try == finaliseTries || !diskFailed(err) {
+		if err == nil || try >= r.tries || !diskFailed(err) {
 			return err
 		}
 		r.log.Warn("segment not finalised, trying again", "call", id, "file", spool, "error", err)

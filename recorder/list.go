@@ -2,7 +2,6 @@ package recorder
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -36,18 +35,13 @@ func List(dir string) ([]Summary, error) {
 		return nil, fmt.Errorf("recorder: open data directory: %w", err)
 	}
 	defer root.Close()
-	entries, err := fs.ReadDir(root.FS(), recordingsDir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return []Summary{}, nil
-	}
+	ids, err := recordingIDs(root)
 	if err != nil {
-		return nil, fmt.Errorf("recorder: list recordings: %w", err)
+		return nil, fmt.Errorf("recorder: %w", err)
 	}
-	list := make([]Summary, 0, len(entries))
-	for _, e := range entries {
-		if e.IsDir() && validCall(e.Name()) {
-			list = append(list, summary(root, e.Name()))
-		}
+	list := make([]Summary, 0, len(ids))
+	for _, id := range ids {
+		list = append(list, summary(root, id))
 	}
 	slices.SortStableFunc(list, func(a, b Summary) int {
 		return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.ID, b.ID))

@@ -2,6 +2,7 @@ package recorder
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -274,15 +275,25 @@ func (m *Manifest) track(id string) *TrackInfo {
 	return nil
 }
 
-// name returns the name of the next file of a participant's source. Reconnects
-// go on counting; p1-mic-1.webm tells nobody who spoke.
-func (m *Manifest) name(number int, source media.Source, extension string) string {
+// name returns the name of the next file of a participant's source; taken are
+// the stems of files that the manifest may not know. Reconnects go on counting;
+// p1-mic-1.webm tells nobody who spoke.
+func (m *Manifest) name(number int, source media.Source, extension string, taken map[string]bool) string {
 	for n := 1; ; n++ {
 		stem := fmt.Sprintf("p%d-%s-%d", number, source, n)
-		if m.segment(stem+".webm") == nil && m.segment(stem+".mkv") == nil {
+		if !taken[stem] && m.segment(stem+".webm") == nil && m.segment(stem+".mkv") == nil {
 			return stem + extension
 		}
 	}
+}
+
+// length is the session time at which the last file ends.
+func (m *Manifest) length() time.Duration {
+	var last time.Duration
+	for _, s := range m.Segments {
+		last = max(last, time.Duration((s.T0MS+float64(s.DurationMS))*float64(time.Millisecond)))
+	}
+	return last
 }
 
 // describe takes over what the medical information system calls the call: a
@@ -326,15 +337,21 @@ func (m *Manifest) encode() ([]byte, error) {
 	return append(b, '\n'), nil
 }
 
+// errBroken says that a file is no manifest.
+var errBroken = errors.New("not a manifest")
+
 // decodeManifest reads a manifest. What it returns can be used without a check
-// for missing parts.
+// for missing parts. The error wraps errBroken unless a newer program wrote it.
 func decodeManifest(b []byte) (Manifest, error) {
 	var m Manifest
 	if err := json.Unmarshal(b, &m); err != nil {
-		return Manifest{}, fmt.Errorf("decode manifest: %w", err)
+		return Manifest{}, fmt.Errorf("decode manifest: %w: %w", errBroken, err)
 	}
-	if m.Version < 1 || m.Version > ManifestVersion {
-		return Manifest{}, fmt.Errorf("decode manifest: version %d is not known", m.Version)
+	switch {
+	case m.Version > ManifestVersion:
+		return Manifest{}, fmt.Errorf("decode manifest: it is of version %d and this program knows up to %d", m.Version, ManifestVersion)
+	case m.Version < 1:
+		return Manifest{}, fmt.Errorf("decode manifest: %w: it has no version", errBroken)
 	}
 	segments := m.Segments[:0]
 	for _, s := range m.Segments {

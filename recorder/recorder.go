@@ -9,7 +9,6 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path"
@@ -72,13 +71,15 @@ type Recorder struct {
 	mu     sync.Mutex
 	closed bool
 	open   map[string]*call
+	arming map[string]*attempt // by call
+	tries  int                 // of finalising a file while the disk fails
 }
 
-// call is a call that is being recorded or recovered.
+// call is a call that is being recorded, armed or recovered.
 type call struct {
 	book      *book
-	users     int        // recording and recovery
-	recording *Recording // nil: only recovered
+	users     int        // recording, arming and recovery
+	recording *Recording // nil: not yet, or only recovered
 }
 
 // errClosed says that the recorder does not run.
@@ -97,7 +98,8 @@ func New(c Config) (*Recorder, error) {
 		create: createFile, step: func(string) {}, volume: newVolume(c.Space),
 		ready: make(chan struct{}), closing: make(chan struct{}),
 		slots: make(chan struct{}, finaliseAtOnce),
-		open:  make(map[string]*call),
+		open:  make(map[string]*call), arming: make(map[string]*attempt),
+		tries: finaliseTries,
 	}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
@@ -153,6 +155,9 @@ func (r *Recorder) openData() (err error) {
 	}
 	if r.signingKey, err = loadSigningKey(r.root); err == nil {
 		r.chain, err = openChain(r.root, r.step)
+	}
+	if err == nil && r.chain.wrong != nil {
+		r.log.Error("the chain of manifests was changed", "error", r.chain.wrong)
 	}
 	if err != nil {
 		_ = r.root.Close() // nothing was written to it
@@ -212,156 +217,6 @@ func (r *Recorder) calls() []call {
 		calls = append(calls, *c)
 	}
 	return calls
-}
-
-// Arm prepares everything needed to record a call: directories, enough free
-// space and a first manifest. Until it has returned without an error no medium
-// of the call may pass. The error is an *Error. When ctx ends first, Arm
-// returns and what it began is undone.
-func (r *Recorder) Arm(ctx context.Context, c media.Call) (*Recording, error) {
-	select {
-	case <-r.ready:
-	case <-ctx.Done():
-		return nil, &Error{event.RecorderFailed, fmt.Errorf("arm: not running: %w", ctx.Err())}
-	}
-	type result struct {
-		recording *Recording
-		err       error
-	}
-	done := make(chan result, 1)
-	r.mu.Lock()
-	if r.closed {
-		r.mu.Unlock()
-		return nil, &Error{event.RecorderFailed, errClosed}
-	}
-	// On a goroutine of its own: a stalled disk holds up nobody but it.
-	r.wg.Go(func() {
-		recording, err := r.arm(c)
-		if err == nil && ctx.Err() != nil { // too late: nobody waits for it
-			if recording.claimEnd(media.EndCall, time.Now()) { // a shutdown may have been first
-				r.conclude(c.ID, recording.book, recording, Failed)
-			}
-			err = ctx.Err()
-		}
-		done <- result{recording, err}
-	})
-	r.mu.Unlock()
-	var err error
-	select {
-	case got := <-done:
-		if got.err == nil {
-			r.emit(got.recording.book, event.RecordingArmed, nil)
-			return got.recording, nil
-		}
-		err = got.err
-	case <-ctx.Done():
-		err = ctx.Err()
-	}
-	return nil, &Error{codeOf(err), fmt.Errorf("arm: %w", err)}
-}
-
-// arm does the work of Arm.
-func (r *Recorder) arm(c media.Call) (recording *Recording, err error) {
-	if !validCall(c.ID) {
-		return nil, fmt.Errorf("call id %q can't name a directory", c.ID)
-	}
-	if err := r.volume.admit(); err != nil {
-		return nil, err
-	}
-	var made []string
-	defer func() {
-		if err != nil { // a call that is refused leaves nothing behind
-			for _, dir := range made {
-				_ = r.root.Remove(dir)
-			}
-		}
-	}()
-	for _, dir := range []string{path.Join(recordingsDir, c.ID), path.Join(spoolDir, c.ID)} {
-		if _, err := r.root.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
-			made = append(made, dir)
-		}
-		if err := r.root.MkdirAll(dir, dirMode); err != nil {
-			return nil, fmt.Errorf("make directory: %w", err)
-		}
-		if err := syncDir(r.root, path.Dir(dir)); err != nil {
-			return nil, err
-		}
-	}
-	recording = newRecording(r, c)
-	if recording.book, err = r.acquire(c.ID, recording, r.newManifest(c)); err != nil {
-		return nil, err
-	}
-	recording.book.reopen(func(m *Manifest) {
-		m.State, m.Ended = Live, nil
-		// A call that goes on after a restart keeps its time axis.
-		recording.call.Started = recording.call.Started.Add(m.Started.Sub(recording.call.Started.Round(0)))
-	})
-	if keys, err := recording.book.keysFor(r.config.Sealer, false); err != nil {
-		r.release(c.ID, recording)
-		return nil, fmt.Errorf("seal: %w", err)
-	} else if len(keys) > 0 {
-		recording.key = keys[0]
-	}
-	if err := recording.book.save(); err != nil {
-		r.release(c.ID, recording)
-		return nil, err
-	}
-	return recording, nil
-}
-
-func (r *Recorder) newManifest(c media.Call) Manifest {
-	started := c.Started
-	if started.IsZero() {
-		started = time.Now()
-	}
-	return Manifest{
-		Version: ManifestVersion, Call: c.ID, Room: c.Room, ExternalID: c.ExternalID, Metadata: c.Metadata,
-		Software: "consilium " + r.config.Version, State: Live, Started: started.Round(0).UTC(),
-		Participants: []Participant{}, Consents: []Consent{}, Tracks: []TrackInfo{},
-		Segments: []Segment{}, Events: []Entry{},
-	}
-}
-
-// acquire returns the book of a call for one more user. A recording may be the
-// only one of its call.
-func (r *Recorder) acquire(id string, recording *Recording, fresh Manifest) (*book, error) {
-	// Read before the lock is taken: a stalled disk must not hold it.
-	b, err := openBook(r.root, id, fresh)
-	if err != nil {
-		return nil, err
-	}
-	b.changed = func() { r.config.Changed(id) }
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
-		return nil, errClosed
-	}
-	c := r.open[id]
-	if c == nil {
-		c = &call{book: b}
-		r.open[id] = c
-	}
-	if recording != nil {
-		if c.recording != nil {
-			return nil, fmt.Errorf("call %s is being recorded already", id)
-		}
-		c.recording = recording
-	}
-	c.users++
-	return c.book, nil
-}
-
-// release takes back what acquire gave.
-func (r *Recorder) release(id string, recording *Recording) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	c := r.open[id]
-	if recording != nil && c.recording == recording {
-		c.recording = nil
-	}
-	if c.users--; c.users == 0 {
-		delete(r.open, id)
-	}
 }
 
 // emit reports an event of a call.

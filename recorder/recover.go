@@ -64,21 +64,12 @@ func (r *Recorder) recover(all []left) {
 }
 
 func (r *Recorder) recoverCall(l left) error {
-	manifest := path.Join(recordingsDir, l.call, manifestName)
-	if _, err := r.root.Lstat(manifest); errors.Is(err, fs.ErrNotExist) && len(l.files) == 0 {
-		// It died while it was being armed. There may be no directory yet.
-		if err := destroyKeys(r.root, path.Join(recordingsDir, l.call)); err != nil {
-			return err
-		}
-		_ = r.root.Remove(path.Join(recordingsDir, l.call))
-		return r.root.Remove(path.Join(spoolDir, l.call))
-	}
-	if err := r.root.MkdirAll(path.Join(recordingsDir, l.call), dirMode); err != nil {
-		return fmt.Errorf("make directory: %w", err)
-	}
-	fresh := r.newManifest(media.Call{ID: l.call, Started: l.last})
-	b, err := r.acquire(l.call, nil, fresh)
+	b, err := r.acquire(l.call, r.newManifest(media.Call{ID: l.call, Started: l.last}))
 	if err != nil {
+		return err
+	}
+	if done, err := r.reopenLeft(l, b); done {
+		r.release(l.call, nil)
 		return err
 	}
 	for _, file := range l.files {
@@ -97,14 +88,14 @@ func (r *Recorder) recoverCall(l left) error {
 		end := m.Started
 		for i := range m.Segments {
 			s := &m.Segments[i]
-			if s.State == Live && !l.has(s.File) {
+			if s.State == Live && !b.ours[s.File] && !l.has(s.File) {
 				s.State = Failed // it never got to the disk
 			}
 			if at := m.Started.Add(time.Duration(s.T0MS+float64(s.DurationMS)) * time.Millisecond); at.After(end) {
 				end = at
 			}
 		}
-		if m.Ended == nil {
+		if m.Ended == nil && !b.goesOn {
 			m.Ended = &end
 		}
 	})
@@ -112,12 +103,32 @@ func (r *Recorder) recoverCall(l left) error {
 	return nil
 }
 
+// reopenLeft makes the book of a call that was left one that can be written. It
+// is done with one that died while it was being armed: nothing is left of that.
+func (r *Recorder) reopenLeft(l left, b *book) (done bool, err error) {
+	b.concludeMu.Lock()
+	defer b.concludeMu.Unlock()
+	_, err = r.root.Lstat(path.Join(b.dir, manifestName))
+	if errors.Is(err, fs.ErrNotExist) && len(l.files) == 0 {
+		err := r.removeEmpty(l.call)
+		if !errors.Is(err, errNotEmpty) {
+			return true, err
+		}
+		// The manifest is lost, and the files are there.
+	}
+	if err := makeDir(r.root, b.dir); err != nil {
+		return true, err
+	}
+	b.reopen(func(*Manifest) {})
+	return false, nil
+}
+
 // has reports whether there is a spool of a file.
 func (l left) has(file string) bool {
 	return slices.Contains(l.files, file) || slices.Contains(l.files, spoolName(file, true))
 }
 
-// recoverFile finalises one spool, or puts it aside when it can't be read.
+// recoverFile finalises one spool. One that no key opens stays where it is.
 func (r *Recorder) recoverFile(b *book, call, spool string) error {
 	file := strings.TrimSuffix(spool, sealedExtension)
 	err := r.finalise(b, call, spool, Recovered)
@@ -128,22 +139,26 @@ func (r *Recorder) recoverFile(b *book, call, spool string) error {
 		b.update(func(m *Manifest) { m.locked(file) })
 		return err
 	}
-	if !errors.Is(err, ErrDamaged) {
-		return err // the disk's fault: the next start tries again
-	}
+	return err // the disk's fault, or it lies aside: the next start tries again what it can
+}
+
+// putAside moves a spool that can't be read to where nothing ever deletes it but
+// the erasing of its recording.
+func (r *Recorder) putAside(b *book, call, spool string) error {
 	aside := path.Join(quarantineDir, call)
-	if e := r.root.MkdirAll(aside, dirMode); e != nil {
-		return fmt.Errorf("%w; put aside: %w", err, e)
+	err := r.root.MkdirAll(aside, dirMode)
+	if err == nil {
+		err = r.root.Rename(spoolPath(call, spool), path.Join(aside, spool))
 	}
-	if e := r.root.Rename(spoolPath(call, spool), path.Join(aside, spool)); e != nil {
-		return fmt.Errorf("%w; put aside: %w", err, e)
+	if err != nil {
+		return fmt.Errorf("put aside: %w", err)
 	}
 	b.update(func(m *Manifest) {
-		if s := m.segment(file); s != nil {
+		if s := m.segment(strings.TrimSuffix(spool, sealedExtension)); s != nil {
 			s.State, s.Error = Failed, event.RecorderFailed
 		}
 	})
-	return err
+	return nil
 }
 
 // locked notes that a file's spool is whole and waits for a key. All that is

@@ -27,11 +27,15 @@ func Repair(ctx context.Context, c Config, ids ...string) ([]Repaired, error) {
 	if err != nil {
 		return nil, err
 	}
+	return r.repair(ctx, ids)
+}
+
+func (r *Recorder) repair(ctx context.Context, ids []string) ([]Repaired, error) {
 	if err := r.openData(); err != nil {
 		return nil, fmt.Errorf("recorder: %w", err)
 	}
 	defer r.root.Close()
-	r.work = ctx
+	r.work, r.tries = ctx, 1 // nobody measures the disk, to say when to try again
 	all, err := r.findLeft()
 	if err != nil {
 		return nil, fmt.Errorf("recorder: look for unfinished recordings: %w", err)

@@ -13,7 +13,8 @@ type salvage struct {
 	started    bool
 	cursor     int64 // ms: end of the last block (audio), its time (video)
 	insertedMS int64
-	cut        bool // after damage: sound may be missing
+	skipped    int64 // blocks that are whole and can't be used
+	cut        bool  // after damage: sound may be missing
 }
 
 func newSalvage(src io.ReadSeeker, known *spoolHeader) (*salvage, error) {
@@ -46,6 +47,7 @@ func (s *salvage) next() (block, error) {
 			s.needKey, s.cut = true, true
 		}
 		if s.header() == nil {
+			s.skipped++
 			continue // damaged head: the caller finds out
 		}
 		if s.header().Format.audio() {
@@ -55,6 +57,7 @@ func (s *salvage) next() (block, error) {
 			return block{}, io.EOF
 		}
 		if s.needKey && !b.keyframe || s.started && b.ms < s.cursor {
+			s.skipped++
 			continue
 		}
 		s.needKey, s.started, s.cursor = false, true, b.ms

@@ -66,10 +66,7 @@ func newSegmentWriter(k *track, f placed) (*segmentWriter, error) {
 	}
 	w.segment.Clock = &Clock{ArrivalMS: w.arrivalMS()}
 	w.segment.T0MS, w.segment.T0Source = w.segment.Clock.ArrivalMS, T0Arrival
-	r.book.update(func(m *Manifest) {
-		w.segment.File = m.name(k.number, k.Source, w.format.extension())
-		m.Segments = append(m.Segments, w.segment)
-	})
+	w.segment.File = r.book.begin(w.segment, k.number, w.format.extension())
 	name := spoolPath(r.call.ID, spoolName(w.segment.File, r.key != nil))
 	file, err := r.recorder.create(r.recorder.root, name)
 	if errors.Is(err, fs.ErrNotExist) { // somebody removed the directory

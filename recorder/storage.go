@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"regexp"
+	"strings"
 	"syscall"
 )
 
@@ -42,6 +43,23 @@ func spoolName(file string, sealed bool) string {
 	return file
 }
 
+// stem is the name of a media file without its endings.
+func stem(file string) string {
+	name, _, _ := strings.Cut(file, ".")
+	return name
+}
+
+// tempName is the name under which a file is written before it appears.
+func tempName(name string) string { return "." + name + ".tmp" }
+
+// makeDir makes a directory, and its name durable.
+func makeDir(root *os.Root, dir string) error {
+	if err := root.MkdirAll(dir, dirMode); err != nil {
+		return fmt.Errorf("make directory: %w", err)
+	}
+	return syncDir(root, path.Dir(dir))
+}
+
 // createFile makes a file that is not there, or empties it.
 func createFile(root *os.Root, name string) (spoolFile, error) {
 	f, err := root.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, fileMode)
@@ -67,7 +85,7 @@ func syncDir(root *os.Root, dir string) error {
 // replaceFile puts data in place of a file in one step: whoever reads it,
 // after whatever crash, finds the old content or the new.
 func replaceFile(root *os.Root, dir, name string, data []byte) error {
-	temp := path.Join(dir, "."+name+".tmp")
+	temp := path.Join(dir, tempName(name))
 	f, err := root.OpenFile(temp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, fileMode)
 	if errors.Is(err, fs.ErrNotExist) { // somebody removed the directory
 		if err = root.MkdirAll(dir, dirMode); err == nil {

@@ -16,12 +16,18 @@ func IDs(dir string) ([]string, error) {
 		return nil, fmt.Errorf("recorder: open data directory: %w", err)
 	}
 	defer root.Close()
-	entries, err := fs.ReadDir(root.FS(), recordingsDir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
+	ids, err := recordingIDs(root)
 	if err != nil {
-		return nil, fmt.Errorf("recorder: list recordings: %w", err)
+		return nil, fmt.Errorf("recorder: %w", err)
+	}
+	return ids, nil
+}
+
+// recordingIDs is IDs below an open data directory.
+func recordingIDs(data *os.Root) ([]string, error) {
+	entries, err := fs.ReadDir(data.FS(), recordingsDir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("list recordings: %w", err)
 	}
 	var ids []string
 	for _, e := range entries {

@@ -74,7 +74,7 @@ func Verify(ctx context.Context, dir string, o VerifyOptions) (Report, error) {
 	ids := o.IDs
 	if len(ids) == 0 {
 		if ids, err = recordingIDs(root); err != nil {
-			return Report{}, fmt.Errorf("recorder: list recordings: %w", err)
+			return Report{}, fmt.Errorf("recorder: %w", err)
 		}
 	}
 	for _, id := range ids {
@@ -86,21 +86,6 @@ func Verify(ctx context.Context, dir string, o VerifyOptions) (Report, error) {
 		return Report{}, fmt.Errorf("recorder: %w", err)
 	}
 	return v.report, nil
-}
-
-// recordingIDs lists the directories of recordings.
-func recordingIDs(root *os.Root) ([]string, error) {
-	entries, err := fs.ReadDir(root.FS(), recordingsDir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	var ids []string
-	for _, e := range entries {
-		if e.IsDir() && validCall(e.Name()) {
-			ids = append(ids, e.Name())
-		}
-	}
-	return ids, nil
 }
 
 // verifier is one Verify.
