@@ -108,6 +108,9 @@ func (u *Uploader) transferAll(ctx context.Context, list []pending) error {
 	for range min(u.config.Concurrency, len(list)) {
 		wg.Go(func() {
 			for p := range next {
+				if ctx.Err() != nil {
+					continue // another one has just failed
+				}
 				err := u.transferOne(ctx, p)
 				if err == nil || ctx.Err() != nil {
 					continue

@@ -17,7 +17,7 @@ func TestAStoreThatIsDownForAnHourCostsFewAttemptsAndNothingElse(t *testing.T) {
 		running(t, s, c, nil)
 		time.Sleep(time.Hour)
 		attempts := s.asked("begin")
-		if attempts < 15 || attempts > 30 {
+		if attempts < 18 || attempts > 22 {
 			t.Errorf("%d attempts in an hour", attempts)
 		}
 		s.breaks(nil)
