@@ -19,7 +19,7 @@ export function momentWords(m, name) {
   const key = `code.${m.code}.doctor`;
   const source = m.source ? t(`playback.source.${m.source}`) : '';
   const words = t(`playback.event.${m.what}`, { name, source, time: clock(m.span), span: (m.span / 1000).toFixed(1) });
-  return m.code && hasWords(key) ? `${words} ${t(key)}` : words;
+  return m.code && hasWords(key) ? `${words.replace(/\.?$/, '.')} ${t(key)}` : words;
 }
 
 /** @param {Scope} scope @param {Player} player @param {Recording} recording */

@@ -18,7 +18,7 @@ import { exportsPanel } from './playback-exports.js';
 
 /** @param {Scope} scope @param {RecordingAccess} access @param {Recording} recording @param {Player} player */
 export function filesPanel(scope, access, recording, player) {
-  const originals = h('div', { class: 'scroll', tabindex: '0' });
+  const originals = h('div', { class: 'scroll', role: 'region', tabindex: '0' });
   scope.attribute(originals, 'aria-label', () => t('playback.originals'));
   scope.effect(() => {
     lang.value;

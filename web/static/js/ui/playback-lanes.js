@@ -77,7 +77,7 @@ function ticks(length, zoom) {
   for (let ms = 0; ms < length; ms += step) {
     const tick = h('span', {}, clock(ms));
     tick.style.setProperty('--at', String(ms / length));
-    if (ms / length < 1 - 0.06 / zoom) out.push(tick);
+    if (ms / length < 1 - 0.13 / zoom) out.push(tick); // the label has to fit, on a phone, too
   }
   return out;
 }

@@ -4,7 +4,7 @@
 import { h } from '../lib/element.js';
 import { t } from '../lib/i18n.js';
 import { signal } from '../lib/signal.js';
-import { playbackTile } from './playback-tile.js';
+import { playbackTile, screenShown } from './playback-tile.js';
 
 /** @typedef {import('../lib/scope.js').Scope} Scope */
 /** @typedef {import('../client/recording-model.js').Recording} Recording */
@@ -30,10 +30,10 @@ export function playbackStage(scope, player, recording) {
   stage.append(...tiles.values());
   scope.effect(() => {
     const now = player.beat.value;
-    const shared = recording.lanes.find((l) => l.parts.screen.some((p) => now >= p.start && now < p.end));
+    const shared = recording.lanes.filter((l) => screenShown(l, now)).map((l) => `screen:${l.identity}`);
     let large = chosen.value;
-    if (large === '') large = shared ? `screen:${shared.identity}` : '-';
-    if (tiles.get(large)?.hidden) large = '-'; // that screen is not shared just now
+    if (large === '') large = shared[0] ?? '-';
+    if (large.startsWith('screen:') && !shared.includes(large)) large = '-';
     if (stage.dataset.large === large) return;
     stage.dataset.large = large;
     for (const [key, tile] of tiles) tile.classList.toggle('large', key === large);

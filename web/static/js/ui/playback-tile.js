@@ -45,12 +45,17 @@ export function playbackTile(scope, player, lane, source, onEnlarge) {
     const now = player.beat.value;
     const state = show(items, lane, source, now);
     element.dataset.state = state;
-    element.hidden = source === 'screen' && !within(lane.parts.screen, now) && !within(lane.lost.screen, now);
+    element.hidden = source === 'screen' && !screenShown(lane, now);
     element.toggleAttribute('data-speaks', source === 'cam' && heard(player, lane.identity) && loudness(lane, now) > 0.25);
     const words = sentence(items, state, now) || (source === 'cam' ? soundSentence(sounds, lane, now) : '');
     if (note.textContent !== words) note.textContent = words;
   });
   return element;
+}
+
+/** Whether somebody shows his screen. @param {Lane} lane @param {number} now */
+export function screenShown(lane, now) {
+  return within(lane.parts.screen, now) || within(lane.lost.screen, now);
 }
 
 /** @param {Player} player @param {string} identity */

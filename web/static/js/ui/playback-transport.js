@@ -54,7 +54,7 @@ function speedSelect(scope, player) {
 
 /** A link to this very moment. @param {Scope} scope @param {Player} player */
 function linkButton(scope, player) {
-  return h('button', {
+  const out = h('button', {
     type: 'button', class: 'button', 'data-testid': 'copy-moment', onclick: async () => {
       const link = new URL(location.href);
       link.hash = `t=${(player.position.peek() / 1000).toFixed(1)}`;
@@ -62,6 +62,7 @@ function linkButton(scope, player) {
       await navigator.clipboard?.writeText(link.href).then(() => announce(t('playback.copied')), () => {});
     },
   }, icon('link'), scope.text(h('span'), 'playback.copy'));
+  return scope.attribute(out, 'title', () => t('playback.copy'));
 }
 
 /**
