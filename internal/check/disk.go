@@ -62,7 +62,12 @@ func writable(dir, data string, made bool) Finding {
 	if err := keep(dir); err != nil {
 		return failure(check, fmt.Sprintf("%s can't be written to: %v", dir, err), "give it to the user of the service: chown, and ReadWritePaths= in the systemd unit")
 	}
-	took := time.Since(begun).Round(100 * time.Microsecond)
+	return judgeKept(dir, data, made, time.Since(begun).Round(100*time.Microsecond))
+}
+
+// judgeKept judges a disk that took so long to keep a small file.
+func judgeKept(dir, data string, made bool, took time.Duration) Finding {
+	const check = "data"
 	words := fmt.Sprintf("%s can be written to; a file is safe after %v", data, took)
 	if !made {
 		words = fmt.Sprintf("%s will be made in %s; a file is safe after %v", data, dir, took)
