@@ -173,8 +173,9 @@ func (p *person) inStep(speed string, from int, d time.Duration) {
 		var spread []float64
 		p.Eval(fmt.Sprintf(`probe.spread(%d)`, d.Milliseconds()), &spread)
 		if len(spread) < 10 {
-			p.l.t.Errorf("at speed %s: seen playing %d times only", speed, len(spread))
-			return
+			p.l.t.Logf("at speed %s: seen playing %d times only", speed, len(spread))
+			most = math.Inf(1)
+			continue
 		}
 		slices.Sort(spread)
 		most = spread[len(spread)*9/10]
