@@ -150,6 +150,11 @@ func TestASealedRecordingOpensWithTheStockProgram(t *testing.T) {
 		if err != nil || hexSum(out) != s.SHA256 {
 			t.Errorf("age gave %d bytes of %s, %v", len(out), stored, err)
 		}
+		opened := filepath.Join(t.TempDir(), s.File)
+		if err := os.WriteFile(opened, out, fileMode); err != nil {
+			t.Fatal(err)
+		}
+		near(t, "duration of what age opened", probe(t, opened).duration, 9, 0.6)
 		if onDisk, err := os.ReadFile(filepath.Join(dir, recordingsDir, testCall, stored)); err != nil || hexSum(onDisk) != sum || int64(len(onDisk)) != bytes {
 			t.Errorf("%s: %d bytes on the disk, %v", stored, len(onDisk), err)
 		}

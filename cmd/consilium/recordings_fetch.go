@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"consilium/internal/audit"
 	"consilium/internal/config"
 	"consilium/internal/s3store"
 	"consilium/internal/upload"
@@ -61,6 +62,18 @@ func fetchRecording(ctx context.Context, p *program, cfg config.Config, id strin
 		return err
 	}
 	defer store.Close()
+	if err := p.noteAsOwner(ctx, cfg.Data, audit.Entry{Action: audit.Fetched, Recording: id}); err != nil {
+		return fmt.Errorf("not fetched, for it can't be noted: %w", err)
+	}
+	err = fetchFiles(ctx, p, cfg, store, id, files)
+	if err != nil {
+		failed := audit.Entry{Action: audit.Fetched, Outcome: audit.Failed, Recording: id}
+		err = errors.Join(err, p.note(ctx, cfg.Data, failed))
+	}
+	return err
+}
+
+func fetchFiles(ctx context.Context, p *program, cfg config.Config, store *s3store.Store, id string, files []recorder.StoredFile) error {
 	fetched := 0
 	for _, f := range files {
 		if here, err := recorder.OpenStored(cfg.Data, id, f.Name); err == nil {

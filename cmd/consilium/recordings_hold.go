@@ -82,13 +82,13 @@ func retentionCommand(name, summary string, noted audit.Action, do func(*program
 					return usagef("recordings %s: say why with --reason", name)
 				}
 				e := audit.Entry{Action: noted, Recording: args[0], Data: map[string]any{"reason": f.reason}}
-				if err := p.note(ctx, f.dir(p), e); err != nil {
+				if err := p.noteAsOwner(ctx, f.dir(p), e); err != nil {
 					return err
 				}
 				err := do(p, f, args[0])
 				if err != nil {
 					e.Outcome = audit.Failed
-					err = errors.Join(retentionError(f, p, args[0], err), p.note(ctx, f.dir(p), e))
+					err = errors.Join(retentionError(f, p, args[0], err), p.noteAsOwner(ctx, f.dir(p), e))
 				}
 				return err
 			}

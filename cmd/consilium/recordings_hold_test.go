@@ -20,6 +20,8 @@ func TestARecordingOnHoldIsErasedOnlyAfterItsRelease(t *testing.T) {
 	run(1, "no recording", "hold", "nobody", "--reason", "case 7")
 	run(0, "on hold", "hold", "c_1", "--reason", "case 7")
 	run(1, "legal hold", "erase", "c_1", "--reason", "no space")
+	run(0, "", "export", "c_1", "--out", t.TempDir())
+	run(0, "", "verify", "c_1")
 	run(0, "not on hold", "release", "c_1", "--reason", "case closed")
 	run(0, "is erased", "erase", "c_1", "--reason", "no space")
 	run(1, "has been erased", "erase", "c_1", "--reason", "again")
@@ -30,7 +32,7 @@ func TestARecordingOnHoldIsErasedOnlyAfterItsRelease(t *testing.T) {
 		t.Errorf("left are %v, %v", entries, err)
 	}
 	log := consilium(t, nil, "audit", "--data", dir)
-	for _, action := range []string{"recording.held", "recording.released", "recording.erased"} {
+	for _, action := range []string{"recording.held", "recording.exported", "recording.verified", "recording.released", "recording.erased"} {
 		if !strings.Contains(log.stdout, action) {
 			t.Errorf("the audit log lacks %s: %s", action, log.stdout)
 		}

@@ -171,6 +171,9 @@ func TestACrashedSealedCallIsRepairedOffline(t *testing.T) {
 	if out := ran(t, "recordings", "repair", "--data", crashed, "--identity", key); !strings.Contains(out, "c_1  recovered") {
 		t.Errorf("repair says\n%s", out)
 	}
+	if out := ran(t, "audit", "--data", crashed); !strings.Contains(out, "recording.repaired") {
+		t.Errorf("the audit log does not tell of the repair:\n%s", out)
+	}
 	if out := ran(t, "recordings", "repair", "--data", crashed, "--identity", key); !strings.Contains(out, "nothing was left") {
 		t.Errorf("the second repair says\n%s", out)
 	}

@@ -27,6 +27,8 @@ const (
 	ExportDeleted Action = "export.deleted"
 	Verified      Action = "recording.verified"
 	Repaired      Action = "recording.repaired"
+	// Fetched: its files were brought back from the object store.
+	Fetched Action = "recording.fetched"
 	Erased        Action = "recording.erased"
 	Held          Action = "recording.held"
 	Released      Action = "recording.released"

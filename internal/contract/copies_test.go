@@ -73,6 +73,9 @@ func (c *child) fetchesAndPlays(keys options, call, path, played string) {
 	if r := command(c.t, nil, arguments...); r.code != 0 || strings.Count(r.stdout, ".webm.age") != 4 {
 		c.t.Fatalf("fetch: %+v", r)
 	}
+	if r := command(c.t, nil, "audit", "--data", c.data); !strings.Contains(r.stdout, "recording.fetched") {
+		c.t.Errorf("who fetched is not in the audit log: %+v", r)
+	}
 	if a := c.ask("GET", path, apiKey(), ""); a.status != http.StatusOK || a.body != played {
 		c.t.Errorf("of a file that came back: %d, %d bytes of %d", a.status, len(a.body), len(played))
 	}

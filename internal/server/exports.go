@@ -114,8 +114,11 @@ func (m *exportMaker) manifest(recording string) (recorder.Manifest, error) {
 	if err != nil {
 		return manifest, err
 	}
-	if manifest.State == recorder.Live {
+	switch manifest.State {
+	case recorder.Live:
 		return manifest, export.ErrNotFinal
+	case recorder.Locked: // a part of it would pass for the whole
+		return manifest, export.ErrSealed
 	}
 	return manifest, nil
 }

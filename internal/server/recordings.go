@@ -158,8 +158,11 @@ func (m manifests) Stamps() (map[string]catalog.Stamp, error) {
 func (m manifests) Read(id string) (catalog.Recording, catalog.Stamp, error) {
 	stamp := m.stamp(id)
 	s, people, err := recorder.Summarize(m.dir, id)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return catalog.Recording{}, stamp, err
+	}
+	if err != nil { // one that can't be opened must not keep all others off the list; the next comparison tries again
+		s, stamp = recorder.Summary{ID: id, Problem: err.Error()}, catalog.Stamp{}
 	}
 	r := catalog.Recording{
 		ID: s.ID, Room: s.Room, ExternalID: s.ExternalID, State: string(s.State), Started: s.Started, Ended: s.Ended,
