@@ -190,7 +190,12 @@ func TestNothingIsShownWhenItCanNotBeNoted(t *testing.T) {
 	if _, err := db.Exec("DROP TRIGGER broken"); err != nil {
 		t.Fatal(err)
 	}
+	// The backlog goes first: the race detector takes longer for it than anybody
+	// waits, and then he asks again.
 	a, err := l.View(t.Context(), viewer("late"))
+	for deadline := time.Now().Add(time.Minute); errors.Is(err, context.DeadlineExceeded) && time.Now().Before(deadline); {
+		a, err = l.View(t.Context(), viewer("late"))
+	}
 	if err != nil {
 		t.Fatalf("after the disk is well: %v", err)
 	}
