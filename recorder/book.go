@@ -225,6 +225,9 @@ func (b *book) saveSoon(hurry <-chan struct{}) error {
 
 // write puts data in the manifest's place and tells who keeps an index.
 func (b *book) write(data []byte) error {
+	if len(data) > maxManifestBytes { // nobody could read it: spools stay, and the one before it
+		return fmt.Errorf("write manifest: it would have %d bytes, and may have %d", len(data), maxManifestBytes)
+	}
 	if err := replaceFile(b.root, b.dir, manifestName, data); err != nil {
 		return err
 	}

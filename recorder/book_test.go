@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -183,4 +184,16 @@ func liveHeap() int {
 	runtime.GC()
 	runtime.ReadMemStats(&stats)
 	return int(stats.HeapAlloc)
+}
+
+func TestAManifestThatNobodyCouldReadReplacesNone(t *testing.T) {
+	b, writes := bookOf(t, 1)
+	before := writes()
+	b.update(func(m *Manifest) { m.Room = strings.Repeat("x", maxManifestBytes) })
+	if err := b.save(); err == nil {
+		t.Error("no error")
+	}
+	if m, err := loadManifest(b.root, b.dir); err != nil || len(m.Segments) != 1 || writes() != before {
+		t.Errorf("%d segments are left, %v", len(m.Segments), err)
+	}
 }
