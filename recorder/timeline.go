@@ -12,6 +12,7 @@ const (
 	arrivalWindow = 2 * time.Second        // the first moment is the earliest seen in it
 	holdGap       = 500 * time.Millisecond // a silence that makes it look twice
 	holdTime      = time.Second            // how long it looks
+	stoodStill    = 300 * time.Millisecond // what a clock that only seems to stand still does not lose
 	maxAhead      = 10 * time.Second       // an RTP clock further ahead of arrival has jumped
 	maxStray      = 2 * time.Second        // of a sender report's word from arrival
 	delayMemory   = 5 * time.Second        // how long a short way is remembered
@@ -30,8 +31,9 @@ type placed struct {
 // they send nothing: then the time that passed here is put in.
 //
 // A clock that stood still looks like a network that did, until the packets
-// the network held back come in a burst. So after a silence frames are held
-// for a second before the difference is believed.
+// the network held back come in a burst, or a sender report says that the clock
+// ran on. So after a silence frames are held for a second before the difference
+// is believed: it is put in for good.
 //
 // Another SSRC (another simulcast layer, a source that was replaced) has an
 // RTP clock that begins anywhere. Its frames are held as well: until a sender
@@ -153,11 +155,27 @@ func (t *timeline) report(r media.SenderReport) (frames []placed, pos time.Durat
 		frames = t.settleHeld()
 	}
 	if len(t.held) > 0 {
-		return nil, 0, false // not sure what the clock did
+		if !t.ranOn(r) {
+			return nil, 0, false // not sure what the clock did
+		}
+		frames = t.settleHeld()
 	}
 	pos = t.position(nearest(t.last.rtp, r.RTP))
 	t.tie = tie{ntp: ntpNanoseconds(r.NTP), pos: pos, known: true}
 	return frames, pos, true
+}
+
+// ranOn reports whether r, which came while frames are held after a silence,
+// says that their clock has run since the last report: the network stood still,
+// and does so yet. How long a clock stood that did not run is left to arrival.
+func (t *timeline) ranOn(r media.SenderReport) bool {
+	first := t.held[0]
+	if !t.tie.known || first.ssrc != t.last.ssrc || nearest(first.rtp, r.RTP) < first.rtp {
+		return false
+	}
+	passed := time.Duration(ntpNanoseconds(r.NTP) - t.tie.ntp)
+	stood := passed - (t.position(nearest(first.rtp, r.RTP)) - t.tie.pos)
+	return stood.Abs() < stoodStill
 }
 
 // nearest returns the unwrapped form of an RTP timestamp that is nearest to
@@ -196,7 +214,7 @@ func (t *timeline) release() []placed {
 	if t.held[0].ssrc != t.last.ssrc {
 		t.guess(max(late, t.lastPos-t.position(t.held[0].rtp)))
 		t.tie = tie{}
-	} else if late >= holdGap*3/5 {
+	} else if late >= stoodStill {
 		t.guess(late)
 	}
 	return t.settleHeld()

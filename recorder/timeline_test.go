@@ -46,6 +46,47 @@ func TestAReportThatContradictsArrivalBridgesNothing(t *testing.T) {
 	}
 }
 
+// A network that stands still for a moment, and is late for a while after it,
+// looks like a sender's clock that stood: his reports know better.
+func TestReportsTellALateNetworkFromAClockThatStoodStill(t *testing.T) {
+	for name, stood := range map[string]time.Duration{
+		"the network stood still":         0,
+		"the clock stood still":           700 * time.Millisecond,
+		"the clock stood still for hours": 2 * time.Hour,
+	} {
+		t.Run(name, func(t *testing.T) {
+			const step, gap = 20 * time.Millisecond, 700 * time.Millisecond
+			begin := time.Now()
+			tl := timeline{rate: 48_000}
+			var last time.Duration
+			sent := time.Duration(0) // on the sender's RTP clock
+			for ; sent < 9*time.Second; sent += step {
+				wall, late := sent, time.Duration(0)
+				if sent >= 5*time.Second {
+					wall += stood
+				}
+				if stood == 0 && sent >= 5*time.Second && sent < 7*time.Second {
+					late = gap
+				}
+				arrival, rtp := begin.Add(wall+late), sent.Milliseconds()*48
+				for _, at := range pushed(&tl, frame{rtp: rtp, ssrc: 1, arrival: arrival}) {
+					last = at
+				}
+				if sent%time.Second == step {
+					ntp := uint64(wall.Seconds() * (1 << 32))
+					frames, _, _ := tl.report(media.SenderReport{SSRC: 1, NTP: 100<<32 + ntp, RTP: uint32(rtp), Arrival: arrival})
+					for _, p := range frames {
+						last = p.pos
+					}
+				}
+			}
+			if want := sent - step + stood; (last - want).Abs() > step {
+				t.Errorf("the last frame is at %v, want %v", last, want)
+			}
+		})
+	}
+}
+
 // FuzzTimeline feeds frames of several streams, whose clocks step anywhere,
 // and sender reports. Every frame must come out once, in order, and never
 // earlier than the one before.
