@@ -28,10 +28,10 @@ const (
 	Verified      Action = "recording.verified"
 	Repaired      Action = "recording.repaired"
 	// Fetched: its files were brought back from the object store.
-	Fetched Action = "recording.fetched"
-	Erased        Action = "recording.erased"
-	Held          Action = "recording.held"
-	Released      Action = "recording.released"
+	Fetched  Action = "recording.fetched"
+	Erased   Action = "recording.erased"
+	Held     Action = "recording.held"
+	Released Action = "recording.released"
 	// Refused: somebody asked for what he may not see, or what is not there.
 	Refused Action = "access.refused"
 )
