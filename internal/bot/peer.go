@@ -265,8 +265,11 @@ func (p *peer) offer(restartICE bool) (signaling.OfferBody, error) {
 	return body, nil
 }
 
+// answer sets the server's answer. That of a session which the server has just
+// ended comes after DTLS closed the connection: the messages behind it say why.
 func (p *peer) answer(sdp string) error {
-	if err := p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: sdp}); err != nil {
+	err := p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: sdp})
+	if err != nil && p.pc.ConnectionState() != webrtc.PeerConnectionStateClosed {
 		return fmt.Errorf("set answer: %w", err)
 	}
 	return nil
