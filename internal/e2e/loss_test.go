@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -26,13 +27,16 @@ func badSocket(t *testing.T, seed uint64, onLoss func(lossy.Loss)) *lossy.Conn {
 	})
 }
 
-// manyPackets has the camera send several packets a frame: of a few losses one
-// that is beyond repair would be more than 5 %.
+// manyPackets has the camera send four packets a picture, so that many are lost
+// soon. What follows the last partition of a VP8 frame is nothing to a decoder.
 func manyPackets(t *testing.T, c *bot.Config) {
 	t.Helper()
 	clip, err := testmedia.LargeCamera()
 	if err != nil {
 		t.Fatal(err)
+	}
+	for i, frame := range clip.Frames {
+		clip.Frames[i].Data = slices.Concat(frame.Data, make([]byte, 4000))
 	}
 	c.Clips = map[media.Source]*testmedia.Clip{media.Camera: clip}
 }
@@ -56,6 +60,31 @@ func TestLossIsRepaired(t *testing.T) {
 	}
 }
 
+// leastLost is how many packets must be missing before a share of them counts.
+// About one in a thousand is beyond repair, because its request or its
+// retransmission is lost three times: one of 25 is still less than 5 %.
+const leastLost = 25
+
+// waitLost waits until a bot has pictures of the patient's camera for 10 s, and
+// longer if too few packets were missing.
+func waitLost(t *testing.T, l *lab, b *bot.Bot, lost func() int) {
+	t.Helper()
+	ctx := l.context(2 * patience)
+	for frames := uint64(150); ; frames += 50 {
+		l.must(b.WaitFrames(ctx, "patient", media.Camera, frames))
+		if lost() >= leastLost {
+			return
+		}
+	}
+}
+
+func missing(b *bot.Bot) func() int {
+	return func() int {
+		s := b.Snapshot()
+		return int(s.From("patient", media.Camera).Missing)
+	}
+}
+
 func lossOnTheWayIn(t *testing.T) {
 	l := start(t, nil)
 	var mu sync.Mutex
@@ -69,8 +98,11 @@ func lossOnTheWayIn(t *testing.T) {
 	})
 	patient := l.bot("room", "patient", auth.RolePatient, func(c *bot.Config) { c.Socket = socket; manyPackets(t, c) })
 	doctor := l.bot("room", "doctor", auth.RoleDoctor, nil)
-	ctx := l.context(2 * patience)
-	l.must(doctor.WaitFrames(ctx, "patient", media.Camera, 400))
+	waitLost(t, l, doctor, func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(lost)
+	})
 
 	s, p := doctor.Snapshot(), patient.Snapshot()
 	camera := s.From("patient", media.Camera)
@@ -93,9 +125,6 @@ func lossOnTheWayIn(t *testing.T) {
 	mu.Unlock()
 	t.Logf("%d packets lost, %d of them asked for, at most %d times; the doctor: %d missing, %d repaired, %d lost, %d duplicates",
 		total, requested, worst, camera.Missing, camera.Repaired, camera.Lost, camera.Duplicates)
-	if total < 10 {
-		t.Fatalf("only %d packets were lost: no test", total)
-	}
 	if worst > 3 {
 		t.Errorf("a lost packet was asked for %d times, want at most 3", worst)
 	}
@@ -112,7 +141,7 @@ func lossOnTheWayOut(t *testing.T) {
 	l := start(t, nil)
 	l.bot("room", "patient", auth.RolePatient, func(c *bot.Config) { manyPackets(t, c) })
 	doctor := l.bot("room", "doctor", auth.RoleDoctor, func(c *bot.Config) { c.Socket = badSocket(t, 2, nil) })
-	l.must(doctor.WaitFrames(l.context(2*patience), "patient", media.Camera, 400))
+	waitLost(t, l, doctor, missing(doctor))
 	s := doctor.Snapshot()
 	camera := s.From("patient", media.Camera)
 	quick := 0
@@ -123,9 +152,6 @@ func lossOnTheWayOut(t *testing.T) {
 	}
 	t.Logf("%d missing, %d repaired, %d within 500 ms, %d lost, %d retransmissions, %d duplicates",
 		camera.Missing, camera.Repaired, quick, camera.Lost, camera.Retransmits, camera.Duplicates)
-	if camera.Missing < 10 {
-		t.Fatalf("only %d packets were missing: no test", camera.Missing)
-	}
 	if share := float64(quick) / float64(camera.Missing); share < 0.95 {
 		t.Errorf("%.1f %% repaired within 500 ms, want 95", share*100)
 	}
@@ -140,14 +166,11 @@ func lossOnBothWays(t *testing.T) {
 	l := start(t, nil)
 	l.bot("room", "patient", auth.RolePatient, func(c *bot.Config) { c.Socket = badSocket(t, 3, nil); manyPackets(t, c) })
 	doctor := l.bot("room", "doctor", auth.RoleDoctor, func(c *bot.Config) { c.Socket = badSocket(t, 4, nil) })
-	l.must(doctor.WaitFrames(l.context(2*patience), "patient", media.Camera, 400))
+	waitLost(t, l, doctor, missing(doctor))
 	s := doctor.Snapshot()
 	camera := s.From("patient", media.Camera)
 	t.Logf("%d packets, %d missing, %d repaired, %d lost, %d duplicates",
 		camera.Packets, camera.Missing, camera.Repaired, camera.Lost, camera.Duplicates)
-	if camera.Missing < 20 {
-		t.Fatalf("only %d packets were missing: no test", camera.Missing)
-	}
 	if share := float64(camera.Repaired) / float64(camera.Missing); share < 0.95 {
 		t.Errorf("%.1f %% of what was missing came, want 95", share*100)
 	}
