@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -240,16 +239,9 @@ func readBody(w http.ResponseWriter, r *http.Request, contentType string, limit 
 			status: http.StatusUnsupportedMediaType, code: problem.UnsupportedMedia, text: "body must be " + contentType,
 		}
 	}
-	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(limit)))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return "", &failure{
-			status: http.StatusRequestEntityTooLarge, code: problem.TooLarge,
-			text: fmt.Sprintf("body is larger than %d bytes", limit),
-		}
-	case err != nil:
-		return "", &failure{status: http.StatusBadRequest, code: problem.BadRequest, text: "body can't be read"}
+	data, p := problem.ReadBody(w, r, limit, problem.BadRequest)
+	if p != nil {
+		return "", &failure{status: p.Status, code: p.Code, text: p.Detail}
 	}
 	return string(data), nil
 }

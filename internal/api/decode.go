@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 
@@ -14,19 +13,6 @@ import (
 
 // maxBody is the largest body of a request, in bytes.
 const maxBody = 64 << 10
-
-// readBody reads the whole body, up to maxBody.
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, problem.New(http.StatusRequestEntityTooLarge, problem.TooLarge,
-			fmt.Sprintf("the body may have %d bytes", maxBody))
-	}
-	if err != nil {
-		return nil, problem.New(http.StatusBadRequest, problem.BadJSON, "the body could not be read to its end")
-	}
-	return body, nil
-}
 
 // decode reads one JSON object, strictly: text that is not JSON is 400, JSON
 // with unknown fields or wrong types is 422.

@@ -143,9 +143,9 @@ func (a *API) answer(w http.ResponseWriter, r *request, access access, handle ha
 	if r.Method != http.MethodPost || access == open {
 		return handle(w, r)
 	}
-	body, err := readBody(w, r.Request)
-	if err != nil {
-		return err
+	body, refused := problem.ReadBody(w, r.Request, maxBody, problem.BadJSON)
+	if refused != nil {
+		return refused
 	}
 	r.body = body
 	if access == admin {
