@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // program writes a shell script that stands for ffmpeg and returns its path.
@@ -182,21 +184,30 @@ func TestCancelKillsTheWholeGroup(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if alive(pid) {
-			t.Errorf("process %d lives", pid)
-		}
+		wantDead(t, pid)
 	}
 }
 
-// alive reports whether a process runs: one that only waits to be reaped by
-// init does not.
-func alive(pid int) bool {
-	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return false
+// wantDead waits for the end of a process that was sent a signal: it dies when
+// the kernel gets to it, which may be after its parent was reaped.
+func wantDead(t *testing.T, pid int) {
+	t.Helper()
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return
 	}
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-	return fields[0] != "Z" && fields[0] != "X"
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	ended := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(ended, 10_000)
+	for errors.Is(err, unix.EINTR) {
+		n, err = unix.Poll(ended, 10_000)
+	}
+	if err != nil || n == 0 {
+		t.Errorf("process %d lives (%v)", pid, err)
+	}
 }
 
 func TestKillingTheProgramAmidItsWorkFailsTheJob(t *testing.T) {
