@@ -246,7 +246,7 @@ func TestProbeFindsTheWayOutOfEachNetwork(t *testing.T) {
 			serveBy(t, filepath.Join(t.TempDir(), "data"), labOptions(prefix), func(name string, args ...string) *exec.Cmd {
 				return l.Server.Command(context.Background(), name, args...) // it ends by SIGTERM
 			})
-			cmd := l.Client.Command(within(t, 60*time.Second), binary, "probe", netlab.ServerURL(true), "--ca", authority, "--timeout", "4s", "--json")
+			cmd := l.Client.Command(within(t, 60*time.Second), binary, "probe", netlab.ServerURL(true), "--ca", authority, "--json")
 			cmd.Env = append([]string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "CONSILIUM_TOKEN=" + joinToken(t, "room", "anna", "patient")}, want.env...)
 			found := readProbe(t, finish(t, cmd))
 			if found.code != 0 || found.Verdict != want.verdict || found.Code != want.code {
