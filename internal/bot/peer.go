@@ -269,7 +269,7 @@ func (p *peer) offer(restartICE bool) (signaling.OfferBody, error) {
 // ended comes after DTLS closed the connection: the messages behind it say why.
 func (p *peer) answer(sdp string) error {
 	err := p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: sdp})
-	if err != nil && p.pc.ConnectionState() != webrtc.PeerConnectionStateClosed {
+	if err != nil && !errors.Is(err, webrtc.ErrConnectionClosed) {
 		return fmt.Errorf("set answer: %w", err)
 	}
 	return nil
