@@ -89,6 +89,7 @@ func (c *child) steal(d time.Duration, datagrams ...[]byte) thief {
 }
 
 func TestForgedAndReplayedChecksMoveNoMedia(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	c := serve(t, nil)
 	socket := newTap(t)
 	call := c.call(func(cfg *bot.Config) { cfg.Socket = socket })

@@ -97,6 +97,7 @@ func TestScanThroughTheRelayReachesNothing(t *testing.T) {
 }
 
 func TestNoRequestOpensASocketOrDials(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	c := serve(t, nil)
 	target := newSink(t, "127.0.0.1")
 	holder := c.overTCP(user("a"))
@@ -143,6 +144,7 @@ func TestRelaysOfOthersAreNoPeers(t *testing.T) {
 }
 
 func TestLifetimesAreClamped(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	c := serve(t, nil)
 	for seconds, want := range map[uint32]uint32{1<<32 - 1: 3600, 7200: 3600} {
 		answer := c.overTCP(user("a")).wantCode("Allocate", 0, stun.MethodAllocate, relayUDP, lifetimeAttr(seconds))
@@ -164,6 +166,7 @@ func TestLifetimesAreClamped(t *testing.T) {
 }
 
 func TestBadDataIsNotRelayed(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	c := serve(t, nil)
 	call := c.call(nil)
 	udp, tcp := c.overUDP(user("a"), 34), c.overTCP(user("b"))

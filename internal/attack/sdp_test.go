@@ -221,6 +221,7 @@ func attribute(sdp, name string) string {
 }
 
 func TestUserFragmentsOfOthersAreNoUse(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	c := serve(t, nil)
 	call := c.call(nil)
 	same := func(e *webrtc.SettingEngine) {

@@ -215,6 +215,7 @@ func TestProbeNamesTheIssuerOfACertificateThatNobodyTrusts(t *testing.T) {
 // TestProbeFindsTheWayOutOfEachNetwork runs server and probe on both sides of
 // networks of the lab.
 func TestProbeFindsTheWayOutOfEachNetwork(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	if err := netlab.Check(); err != nil {
 		t.Fatal(err)
 	}
