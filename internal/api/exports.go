@@ -7,7 +7,9 @@ import (
 	"net/http"
 
 	"consilium/internal/audit"
+	"consilium/internal/auth"
 	"consilium/internal/export"
+	"consilium/internal/problem"
 )
 
 // Exports makes files out of recordings; *export.Queue is one. Errors are
@@ -77,11 +79,15 @@ func (a *API) showExport(w http.ResponseWriter, r *request) error {
 	return writeJSON(w, http.StatusOK, job)
 }
 
-// deleteExport stops a job that has not ended and removes what it made.
+// deleteExport stops a job that has not ended and removes what it made. A
+// patient who may look must not take a file from under a doctor.
 func (a *API) deleteExport(w http.ResponseWriter, r *request) error {
 	id, err := a.exporter(w, r)
 	if err != nil {
 		return err
+	}
+	if r.caller.Role == auth.RolePatient || r.caller.Role == auth.RoleCompanion {
+		return problem.New(http.StatusForbidden, problem.Forbidden, "exported files are removed by doctors and administrators")
 	}
 	err = a.audit(r, audit.Entry{
 		Action: audit.ExportDeleted, Recording: id, Actor: r.caller.Subject, Role: string(r.caller.Role),

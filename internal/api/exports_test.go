@@ -89,6 +89,16 @@ func TestExportsAreForWhoMaySeeTheRecordingAndAreNoted(t *testing.T) {
 	}
 }
 
+func TestAPatientWhoMayLookRemovesNoExport(t *testing.T) {
+	s, _ := newWatchedSite(t, func(c *Config) { c.Exports, c.PatientPlayback = &fakeExports{}, true })
+	token := "Bearer " + s.token(t, "anna", "red", "patient")
+	for method, want := range map[string]int{"GET": http.StatusOK, "DELETE": http.StatusForbidden} {
+		if a := s.send(t, method, "/v1/recordings/rec1/exports/job1", "", "Authorization", token); a.status != want {
+			t.Errorf("%s: %d %s, want %d", method, a.status, a.text, want)
+		}
+	}
+}
+
 func TestAnExportThatCanNotBeHasAStatusAndWords(t *testing.T) {
 	for name, c := range map[string]struct {
 		refuse error
