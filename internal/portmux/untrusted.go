@@ -15,24 +15,33 @@ type Untrusted struct {
 	Alert string // what it said, in the words of crypto/tls
 }
 
-// whyNoHandshake tells a client that does not trust us from other failures. The
-// alerts are those for a bad, unsupported, revoked, expired and unknown
-// certificate and an unknown authority (RFC 8446, section 6.2); which of them is
-// sent differs from browser to browser.
-func (m *Mux) whyNoHandshake(conn net.Conn, name string, err error) drop {
+// distrust returns what a client said that ended its handshake because of our
+// certificate, and "" for other failures. The alerts are those for a bad,
+// unsupported, revoked, expired and unknown certificate and an unknown authority
+// (RFC 8446, section 6.2); which of them is sent differs from browser to browser.
+func distrust(err error) string {
 	remote, ok := errors.AsType[*net.OpError](err)
 	if !ok || remote.Op != "remote error" { // what crypto/tls calls an alert that it received
-		return dropHandshake
+		return ""
 	}
 	for _, alert := range []tls.AlertError{42, 43, 44, 45, 46, 48} {
 		// The type of the alert itself is private to crypto/tls.
-		if remote.Err.Error() != alert.Error() {
-			continue
+		if remote.Err.Error() == alert.Error() {
+			return alert.Error()
 		}
-		if m.cfg.Untrusted != nil {
-			m.cfg.Untrusted(Untrusted{From: addrOf(conn.RemoteAddr()), Name: name, Alert: alert.Error()})
-		}
-		return dropUntrusted
 	}
-	return dropHandshake
+	return ""
+}
+
+// dropHandshake drops a connection whose handshake failed.
+func (m *Mux) dropHandshake(conn net.Conn, name string, err error) {
+	alert := distrust(err)
+	if alert == "" {
+		m.drop(conn, dropHandshake)
+		return
+	}
+	m.drop(conn, dropUntrusted)
+	if m.cfg.Untrusted != nil {
+		m.cfg.Untrusted(Untrusted{From: addrOf(conn.RemoteAddr()), Name: name, Alert: alert})
+	}
 }
