@@ -93,6 +93,11 @@ func TestACallLeavesATimelineOfBothSidesAndADump(t *testing.T) {
 		t.Run(p.identity, func(t *testing.T) {
 			l := l.in(t)
 			var of timeline.Participant
+			t.Cleanup(func() {
+				if t.Failed() {
+					t.Logf("the timeline has %+v", of)
+				}
+			})
 			l.eventually("a first frame and a report in the timeline", func() bool {
 				var answer journalAnswer
 				l.get("/v1/calls/"+call+"/journal", &answer)

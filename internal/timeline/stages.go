@@ -112,6 +112,9 @@ func (s *stages) client(e Entry) {
 	case "setRemoteDescriptionOnSuccess":
 		s.step(Client, event.StageNegotiate, event.StageICE, e.At)
 	case "oniceconnectionstatechange":
+		// A browser with much to do tells the page that ICE goes on, or that it
+		// is through, before it tells that it has taken the answer.
+		s.step(Client, event.StageNegotiate, event.StageICE, e.At)
 		if state := m.text(); state == "connected" || state == "completed" {
 			s.step(Client, event.StageICE, event.StageDTLS, e.At)
 		}

@@ -2,6 +2,7 @@ package timeline
 
 import (
 	"encoding/json"
+	"math"
 	"testing"
 	"time"
 
@@ -180,6 +181,22 @@ func TestStagesHaveTheirDurationsOnBothSides(t *testing.T) {
 		}
 		if len(got[side]) != len(stages) {
 			t.Errorf("%s: %v", side, got[side])
+		}
+	}
+}
+
+func TestICEThatIsThroughBeforeTheAnswerWasTakenPassesItsStages(t *testing.T) {
+	for _, s := range Build([]event.Event{
+		rtc(1100, "setLocalDescription", "PC_0", nil),
+		rtc(1240, "oniceconnectionstatechange", "PC_0", "checking"),
+		rtc(1260, "oniceconnectionstatechange", "PC_0", "connected"),
+		rtc(1270, "setRemoteDescriptionOnSuccess", "PC_0", nil),
+		rtc(1280, "onconnectionstatechange", "PC_0", "connected"),
+		told(1400, map[string]any{"text": "first frame"}),
+	}).Participants[0].Stages {
+		want := map[event.Stage]float64{"offer": 140, "ice": 20, "dtls": 20, "first_frame": 120}[s.Name]
+		if s.MS == nil || math.Abs(*s.MS-want) > 1 {
+			t.Errorf("%s = %+v, want %v ms", s.Name, s, want)
 		}
 	}
 }
