@@ -46,6 +46,21 @@ test('what a connection is asked and says is written down in the words of rtcsta
   for (const secret of ['s3cret', 'pw"', 'anna']) assert.ok(!all.includes(secret), secret);
 });
 
+test('the pair that carries the media is written down when it is another', async () => {
+  const { pc, lines, trace } = traced();
+  const over = (protocol) => new Map(Object.entries({
+    pair: { type: 'candidate-pair', state: 'succeeded', nominated: true, localCandidateId: 'l', currentRoundTripTime: Math.random() },
+    l: { type: 'local-candidate', candidateType: 'host', protocol },
+  }));
+  await trace.stats('connected'); // no pair is known yet
+  for (const protocol of ['udp', 'udp', 'tcp']) {
+    pc.getStats = async () => over(protocol);
+    await trace.stats();
+  }
+  const pairs = lines.filter((l) => l.text === 'selected pair').map((l) => l.pair.local.protocol);
+  assert.deepEqual(pairs, ['udp', 'tcp']);
+});
+
 test('a refused call is written down and still refused', async () => {
   const { pc, lines, methods } = traced();
   pc.refuse = true;

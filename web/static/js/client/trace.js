@@ -25,6 +25,7 @@ export class PeerTrace {
   /** What was said last, to say only what is new. @type {Record<string, string>} */
   #described = {};
   /** @type {import('./snapshot.js').Snapshot} */ #stats = {};
+  #path = '';
 
   /** @param {RTCPeerConnection} pc @param {RTCConfiguration} configuration @param {LogFn} log */
   constructor(pc, configuration, log) {
@@ -44,8 +45,20 @@ export class PeerTrace {
     const news = changed(this.#stats, now);
     this.#stats = now;
     this.#note('flowing', 'getStats', news, ...(why ? [why] : []));
-    const pair = why === 'connected' ? selectedPair(now) : null;
-    if (pair) this.log('ice', 'selected pair', { pair });
+    this.#pair(now);
+  }
+
+  /**
+   * Notes which pair carries the media, whenever it is another: a browser may
+   * answer with statistics from before it connected, and paths change.
+   * @param {import('./snapshot.js').Snapshot} stats
+   */
+  #pair(stats) {
+    const pair = selectedPair(stats);
+    if (!pair) return;
+    const path = JSON.stringify([pair.local, pair.remote]);
+    if (path !== this.#path) this.log('ice', 'selected pair', { pair });
+    this.#path = path;
   }
 
   close() {
