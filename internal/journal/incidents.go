@@ -50,7 +50,8 @@ type incidents struct {
 // somebody of a failure besides the journal asks here first, so that both say
 // the same number. A failure is an entry with a code. The same code of the same
 // participant in the same call is the same incident until media resumes, the
-// participant leaves, the call ends or nobody repeats it for five minutes.
+// participant leaves, the call ends or nobody repeats it for five minutes. What
+// failed before the call, on the way to it, goes on in the call.
 func (j *Journal) Number(e event.Event) event.Event {
 	if event.InPrecheck(e.Room) {
 		return e
@@ -74,7 +75,7 @@ func (i *incidents) number(e event.Event, now time.Time) event.Event {
 		return e
 	}
 	key := cause{call: e.Call, room: e.Room, participant: e.Participant, code: e.Code}
-	open, ok := i.causes[key]
+	open, ok := i.find(key)
 	unknown := e.Call == "" && e.Room == "" && e.Participant == "" // each may be somebody else
 	if !ok || unknown || now.Sub(open.told) > causeWindow {
 		// As with ids of events: the time where that rises, so that numbers
@@ -89,6 +90,19 @@ func (i *incidents) number(e event.Event, now time.Time) event.Event {
 	data[event.IncidentKey] = open.number
 	e.Data = data
 	return e
+}
+
+// find returns a cause that is open, if it is. A page tells of a failure before
+// there is a call, and tells it again in the call: that is then where it belongs.
+func (i *incidents) find(key cause) (openCause, bool) {
+	if open, ok := i.causes[key]; ok || key.call == "" {
+		return open, ok
+	}
+	before := key
+	before.call = ""
+	open, ok := i.causes[before]
+	delete(i.causes, before)
+	return open, ok
 }
 
 // keep remembers a cause, and forgets the oldest where there is no room.

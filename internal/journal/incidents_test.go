@@ -133,6 +133,25 @@ func TestAnotherCauseHasAnotherNumber(t *testing.T) {
 	}
 }
 
+func TestAFailureOnTheWayToACallKeepsItsNumberInIt(t *testing.T) {
+	j := offline(t, Config{})
+	in := func(call string) event.Event {
+		e := failure(event.NoteClient, "anna", event.CamDenied)
+		e.Call = call
+		return e
+	}
+	before := j.Number(in("")).Incident()
+	if got := j.Number(in("c")).Incident(); got != before {
+		t.Errorf("before the call %s, in it %s", before, got)
+	}
+	if got := j.Number(in("c")).Incident(); got != before {
+		t.Errorf("told again %s, before %s", got, before)
+	}
+	if got := j.Number(in("d")).Incident(); got == before {
+		t.Error("another call has the number as well")
+	}
+}
+
 func TestNobodyKnownSharesNoNumber(t *testing.T) {
 	j := offline(t, Config{})
 	e := event.Event{Type: event.ParticipantFailed, Failure: event.Failure{Code: event.CertUntrusted}}
