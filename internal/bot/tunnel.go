@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gorilla/websocket"
+
 	"consilium/internal/media"
 	"consilium/internal/testmedia"
 	"consilium/internal/tunnel"
@@ -23,7 +25,7 @@ import (
 type Tunnelled struct {
 	cfg     Config
 	onFrame func(participant string, f tunnel.Frame, at time.Time)
-	link    *link // written by the reader and by report; mu is held
+	link    *link // of the reader, of report and of Close; mu is held
 	client  *tunnel.Client
 	welcome signaling.Welcome
 	lines   tunnel.Lines
@@ -60,7 +62,8 @@ func JoinTunnel(ctx context.Context, cfg Config, onFrame func(participant string
 	}
 	run, cancel := context.WithCancel(context.Background())
 	t.stop = cancel
-	t.wg.Go(t.read)
+	conn := t.link.conn
+	t.wg.Go(func() { t.read(conn) })
 	if err := t.open(ctx); err != nil {
 		t.Close()
 		return nil, err
@@ -165,8 +168,7 @@ func (t *Tunnelled) WaitFrames(ctx context.Context, participant string, source m
 }
 
 // read takes the messages of signalling until its socket is closed.
-func (t *Tunnelled) read() {
-	conn := t.link.conn
+func (t *Tunnelled) read(conn *websocket.Conn) {
 	for {
 		var e signaling.Envelope
 		err := conn.ReadJSON(&e)
@@ -265,6 +267,8 @@ func (t *Tunnelled) Close() {
 	if t.client != nil {
 		t.client.Close()
 	}
-	t.link.close()
+	t.mu.Lock()
+	t.link.close() // read may be acknowledging
+	t.mu.Unlock()
 	t.wg.Wait()
 }
