@@ -18,11 +18,17 @@ type visitor struct {
 // startBrowser runs a browser in the client's namespace.
 func startBrowser(ctx context.Context, l *netlab.Lab, kind browser.Kind, trust string) (*browser.Browser, error) {
 	o := browser.Options{Kind: kind, Netns: string(l.Client), Trust: trust, Width: 800, Height: 600}
+	if kind == browser.Chromium {
+		// The lab's IPv6 addresses are of the range for documentation, which
+		// Chromium takes for a local network, and its IPv4 addresses for public
+		// ones. A page that came over one may open no WebSocket over the other.
+		o.Args = []string{"--ip-address-space-overrides=[" + netlab.ServerIPv6 + "]:443=public"}
+	}
 	if l.Profile.Proxy {
 		host, port, _ := strings.Cut(netlab.ProxyAddress, ":")
-		o.Args = []string{"--proxy-server=http://" + netlab.ProxyAddress}
-		if kind == browser.Firefox {
-			o.Args = nil
+		if kind == browser.Chromium {
+			o.Args = append(o.Args, "--proxy-server=http://"+netlab.ProxyAddress)
+		} else {
 			o.Prefs = map[string]any{
 				"network.proxy.type": 1, "network.proxy.http": host, "network.proxy.http_port": portNumber(port),
 				"network.proxy.ssl": host, "network.proxy.ssl_port": portNumber(port), "network.proxy.share_proxy_settings": true,
