@@ -43,8 +43,11 @@ type Result struct {
 	PatientAfter, DoctorAfter time.Duration `json:",omitempty"`
 }
 
-// pair is both ends of a call.
-type pair struct{ patient, doctor person }
+// pair is both ends of a call, and the path of its media once that is known.
+type pair struct {
+	patient, doctor person
+	path            string
+}
 
 // Try holds n calls at the same time, each in a room of its own. If the network
 // has an event, it happens once, to all of them.
@@ -90,11 +93,12 @@ func (s *Site) call(ctx context.Context, kind Kind, at *place) (r Result) {
 	if err != nil {
 		return Result{Broken: fmt.Sprintf("patient: %v", err)}
 	}
-	p := pair{patient, doctor}
+	p := pair{patient: patient, doctor: doctor}
 	if len(s.Lab.Profile.Paths) == 0 {
 		r, err = s.watchVerdict(ctx, p, room)
 	} else {
 		r, err = p.watchMedia(ctx)
+		p.path = r.Path
 		if err == nil && r.Connected && s.Lab.Profile.Event != "" {
 			err = s.watchEvent(ctx, p, at, &r)
 		}
