@@ -155,7 +155,7 @@ func (s *Site) idle(ctx context.Context, calls []pair) (held bool, err error) {
 	}
 	same, wanted := 0, 0
 	for _, c := range calls {
-		if c.path == netlab.PathUDP {
+		if c.path == netlab.PathUDP || c.path == netlab.PathTURNUDP {
 			wanted++
 		}
 	}
@@ -164,7 +164,7 @@ func (s *Site) idle(ctx context.Context, calls []pair) (held bool, err error) {
 			same++
 		}
 	}
-	return same >= wanted, quiet(ctx, calls, false)
+	return wanted > 0 && same >= wanted, quiet(ctx, calls, false)
 }
 
 func quiet(ctx context.Context, calls []pair, on bool) (err error) {
