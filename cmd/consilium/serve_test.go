@@ -66,13 +66,13 @@ func serving(t *testing.T, srv *fakeServer, stdout io.Writer, stderr io.Writer, 
 
 func wait[T any](t *testing.T, what string, c <-chan T) T {
 	t.Helper()
+	var v T
 	select {
-	case v := <-c:
-		return v
+	case v = <-c:
 	case <-time.After(10 * time.Second):
 		t.Fatalf("waited 10 s for %s", what)
-		panic("unreachable")
 	}
+	return v
 }
 
 func TestServeDevPrintsTwoLinksOnceReady(t *testing.T) {

@@ -7,7 +7,6 @@ import (
 	"net/http"
 
 	"consilium/internal/audit"
-	"consilium/internal/auth"
 	"consilium/internal/export"
 	"consilium/internal/problem"
 )
@@ -86,7 +85,7 @@ func (a *API) deleteExport(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	if r.caller.Role == auth.RolePatient || r.caller.Role == auth.RoleCompanion {
+	if patientsSide(r.caller.Role) {
 		return problem.New(http.StatusForbidden, problem.Forbidden, "exported files are removed by doctors and administrators")
 	}
 	err = a.audit(r, audit.Entry{

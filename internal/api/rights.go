@@ -66,7 +66,7 @@ func (a *API) credentials(r *request, id string) (auth.Claims, error) {
 		return auth.Claims{}, err
 	}
 	r.caller = claims
-	patient := a.config.PatientPlayback && (claims.Role == auth.RolePatient || claims.Role == auth.RoleCompanion)
+	patient := a.config.PatientPlayback && patientsSide(claims.Role)
 	if a.config.Recordings == nil || !safeName(id, maxFileName) || !claims.Grants.Has(auth.Record) && !patient {
 		return auth.Claims{}, errNotYours()
 	}
@@ -153,4 +153,10 @@ func clientAddress(r *http.Request) string {
 		return r.RemoteAddr
 	}
 	return host
+}
+
+// patientsSide reports whether a role is the patient's or that of who came with
+// him.
+func patientsSide(role auth.Role) bool {
+	return role == auth.RolePatient || role == auth.RoleCompanion
 }

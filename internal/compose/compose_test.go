@@ -201,7 +201,7 @@ func wantDead(t *testing.T, pid int) {
 	}
 	defer unix.Close(fd)
 	ended := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-	n, err := unix.Poll(ended, 10_000)
+	n, err := 0, error(unix.EINTR)
 	for errors.Is(err, unix.EINTR) {
 		n, err = unix.Poll(ended, 10_000)
 	}

@@ -75,7 +75,7 @@ func (i *incidents) number(e event.Event, now time.Time) event.Event {
 		return e
 	}
 	key := cause{call: e.Call, room: e.Room, participant: e.Participant, code: e.Code}
-	open, ok := i.find(key)
+	open, ok := i.take(key)
 	unknown := e.Call == "" && e.Room == "" && e.Participant == "" // each may be somebody else
 	if !ok || unknown || now.Sub(open.told) > causeWindow {
 		// As with ids of events: the time where that rises, so that numbers
@@ -92,9 +92,10 @@ func (i *incidents) number(e event.Event, now time.Time) event.Event {
 	return e
 }
 
-// find returns a cause that is open, if it is. A page tells of a failure before
-// there is a call, and tells it again in the call: that is then where it belongs.
-func (i *incidents) find(key cause) (openCause, bool) {
+// take returns a cause that is open, if it is, to be kept under its key. A page
+// tells of a failure before there is a call, and tells it again in the call: from
+// then on it belongs there and is forgotten outside.
+func (i *incidents) take(key cause) (openCause, bool) {
 	if open, ok := i.causes[key]; ok || key.call == "" {
 		return open, ok
 	}

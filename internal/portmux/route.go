@@ -49,7 +49,7 @@ func (m *Mux) routeTLS(outer *peeked, local netip.Addr, until time.Time) {
 	inside := tls.Server(outer, m.cfg.TLS)
 	if err := inside.Handshake(); err != nil { // bounded by the deadline of conn
 		m.log.Debug("TLS handshake failed", "remote", conn.RemoteAddr(), "err", err)
-		m.dropHandshake(conn, inside.ConnectionState().ServerName, err)
+		m.handshakeFailed(conn, inside.ConnectionState().ServerName, err)
 		return
 	}
 	c, kind, err := peek(inside)

@@ -33,8 +33,9 @@ func distrust(err error) string {
 	return ""
 }
 
-// dropHandshake drops a connection whose handshake failed.
-func (m *Mux) dropHandshake(conn net.Conn, name string, err error) {
+// handshakeFailed drops a connection, and tells of a client that does not trust
+// us. Counted comes before told: who is told may look.
+func (m *Mux) handshakeFailed(conn net.Conn, name string, err error) {
 	alert := distrust(err)
 	if alert == "" {
 		m.drop(conn, dropHandshake)

@@ -22,8 +22,8 @@ func ReadBody(w http.ResponseWriter, r *http.Request, limit int, brokenOff strin
 		return nil, New(http.StatusBadRequest, brokenOff, "the body could not be read to its end")
 	}
 	if len(body) > limit {
-		// Without a deadline the rest may take long, but not for ever: the
-		// number of connections is limited.
+		// A writer that can set no deadline is a test's; the bytes are bounded
+		// all the same.
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(drainTime))
 		_, _ = io.CopyN(io.Discard, r.Body, drainBytes)
 		return nil, New(http.StatusRequestEntityTooLarge, TooLarge, fmt.Sprintf("the body may have %d bytes", limit))

@@ -25,7 +25,7 @@ export class PeerTrace {
   /** What was said last, to say only what is new. @type {Record<string, string>} */
   #described = {};
   /** @type {import('./snapshot.js').Snapshot} */ #stats = {};
-  #path = '';
+  #path = ''; // of the pair that was noted last
 
   /** @param {RTCPeerConnection} pc @param {RTCConfiguration} configuration @param {LogFn} log */
   constructor(pc, configuration, log) {
